@@ -1,0 +1,46 @@
+# Everything is installed into .venv and cached there: nothing outside this folder changes.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+PACKAGING := requirements.txt setup.cfg pyproject.toml
+
+export PIP_NO_CACHE_DIR := 1
+export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
+
+.PHONY: help run test lint clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## train the base agent; flags go into ARGS, e.g. make run ARGS="--env=HalfCheetah-v5 --seed=3"
+	$(VENV)/bin/python -m lsp.run --agent=sac_lsp $(ARGS)
+
+test: lint ## lint, type-check and test; pytest's options go into ARGS, e.g. make test ARGS="-k flows"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: $(VENV)/.installed-test ## lint and type-check
+	$(VENV)/bin/python -m ruff check
+	$(VENV)/bin/python -m mypy
+
+clean: ## remove the environment and everything generated except runs/
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lsp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps keep an installed environment from being installed again until its requirements change.
+$(VENV)/.installed: $(PACKAGING) | $(VENV)/bin/pip
+	@echo "installing into $(VENV): about 1.3 GB, a minute or more"
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/pip
+	@echo "installing into $(VENV): about 1.3 GB, a minute or more"
+	$(PIP) install --quiet --editable '.[test]'
+	@touch $(VENV)/.installed $@

@@ -1,0 +1,76 @@
+"""The policy of one layer in training on top of frozen ones: a flow, the frozen stack, and the tanh squash."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lsp import flows, hierarchy
+from lsp.types import ActionSample, Array, Flow, Key, Params
+
+LOG_DETS: dict[str, Callable[[Array], Array]] = {
+    "exact": flows.tanh_log_det,
+    "approximate": flows.approximate_tanh_log_det,
+}
+
+
+class PolicySample(NamedTuple):
+    """An action and its densities, in nats; leading axes free."""
+
+    latent: Array  # f32[..., A] input of the layer in training
+    layer_action: Array  # f32[..., A] its output
+    env_action: Array  # f32[..., A] in [-1, 1]
+    layer_log_prob: Array  # f32[...] log-density of the output that the objective counts: squashed at the bottom layer
+    log_prob: Array  # f32[...] log-density of env_action
+    log_det: Array  # f32[...] log|det| of the layer in training
+
+
+class Policy(NamedTuple):
+    """The composed policy as pure functions; `layers` are the frozen parameters below, bottom first."""
+
+    sample: Callable[[Params, Sequence[Params], Array, Key], PolicySample]
+    at_latent: Callable[[Params, Sequence[Params], Array, Array], PolicySample]
+    at_layer_action: Callable[[Params, Sequence[Params], Array, Array], PolicySample]
+    decode: Callable[[Sequence[Params], Array, Array], Array]
+    random: Callable[[Sequence[Params], Array, Key], ActionSample]
+
+
+def make_policy(stack: Sequence[Flow], log_det: str) -> Policy:
+    """Compose a policy.
+
+    Args:
+      stack: flows, bottom first; the last one is in training.
+      log_det: "exact" or "approximate" log-determinant of tanh.
+    """
+    *below, top = stack
+    squash_log_det = LOG_DETS[log_det]
+
+    def describe(latent: Array, layer_action: Array, log_det: Array, layers: Sequence[Params], s: Array) -> PolicySample:
+        u, below_log_det = hierarchy.decode(below, layers, layer_action, s)
+        layer_log_prob = flows.normal_log_prob(latent) - log_det
+        log_prob = layer_log_prob - below_log_det - squash_log_det(u)
+        counted = layer_log_prob if below else log_prob
+        return PolicySample(latent, layer_action, jnp.tanh(u), counted, log_prob, log_det)
+
+    def at_latent(params: Params, layers: Sequence[Params], s: Array, latent: Array) -> PolicySample:
+        layer_action, log_det = top.forward_and_log_det(params, latent, s)
+        return describe(latent, layer_action, log_det, layers, s)
+
+    def at_layer_action(params: Params, layers: Sequence[Params], s: Array, layer_action: Array) -> PolicySample:
+        latent, inverse_log_det = top.inverse_and_log_det(params, layer_action, s)
+        return describe(latent, layer_action, -inverse_log_det, layers, s)
+
+    def sample(params: Params, layers: Sequence[Params], s: Array, key: Key) -> PolicySample:
+        return at_latent(params, layers, s, jax.random.normal(key, (*s.shape[:-1], top.action_dim)))
+
+    def decode(layers: Sequence[Params], layer_action: Array, s: Array) -> Array:
+        return jnp.tanh(hierarchy.decode(below, layers, layer_action, s)[0])
+
+    def random(layers: Sequence[Params], s: Array, key: Key) -> ActionSample:
+        env_action = jax.random.uniform(key, (*s.shape[:-1], top.action_dim), minval=-1.0, maxval=1.0)
+        u = jnp.arctanh(jnp.clip(env_action, -0.9999, 0.9999))
+        layer_action, _ = hierarchy.encode(below, layers, u, s)
+        return ActionSample(jnp.tanh(u), layer_action)
+
+    return Policy(sample, at_latent, at_layer_action, decode, random)

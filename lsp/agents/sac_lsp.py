@@ -1,0 +1,299 @@
+"""SAC-LSP: soft actor-critic whose policy is a conditional flow on a stack of frozen flows.
+
+Haarnoja et al. (2018), arXiv 1804.02808, with the choices of `lsp.config`: critics, temperature, policy gradient, prior,
+normalisers. Every other agent is this one with another replay, critic, goal or executor configuration.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.lax import stop_gradient
+
+from lsp import flows, losses, networks, normalizers
+from lsp.agents import learner
+from lsp.agents.learner import ActorParams, LearnerState
+from lsp.agents.policy import Policy, PolicySample, make_policy
+from lsp.config import Config
+from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Flow, Key, Params, Transition, UpdateInfo
+
+
+class Parts(NamedTuple):
+    """What the agent's functions are made of."""
+
+    config: Config
+    flow: Flow
+    policy: Policy
+    critic: networks.ValueEnsemble
+    value: networks.ValueEnsemble
+    flat: learner.FlatParams
+    flat_target: learner.FlatParams
+    optimizer: optax.GradientTransformation
+    target_entropy: float
+
+
+class Prepared(NamedTuple):
+    """A batch as the networks see it."""
+
+    observation: Array  # f32[B, S] normalised
+    action: Array  # f32[B, A] the critics' input
+    reward: Array  # f32[B] scaled
+    discount: Array  # f32[B]
+    next_observation: Array  # f32[B, S]
+    policy_observation: Array  # f32[B, S]
+    weights: Array  # f32[B]
+
+
+def make_agent(config: Config, spec: EnvSpec) -> Agent:
+    """Build the agent for environments of the given sizes."""
+    parts = _make_parts(config, spec)
+
+    return Agent(
+        init=partial(_init, parts, spec),
+        observe=partial(_observe, parts),
+        actor_params=lambda state: state.actor,
+        act=partial(_act, parts),
+        act_mode=lambda params, observation: _act_latent(
+            parts, params, observation, jnp.zeros((*observation.shape[:-1], spec.action_dim))
+        ),
+        act_latent=partial(_act_latent, parts),
+        act_random=lambda params, observation, key: parts.policy.random(
+            params.layers, _normalize(parts, params.observation_stats, observation), key
+        ),
+        update=partial(_update, parts),
+        priority=partial(_priority, parts),
+    )
+
+
+def _make_parts(config: Config, spec: EnvSpec) -> Parts:
+    flow = _make_flow(config, spec)
+    critic = networks.ValueEnsemble(
+        config.critic.count, config.critic.hidden_sizes, layer_norm=config.critic.layer_norm
+    )
+    value = networks.ValueEnsemble(1, config.critic.hidden_sizes, layer_norm=config.critic.layer_norm)
+    observation, action = jnp.zeros(spec.observation_dim), jnp.zeros(spec.action_dim)
+
+    def init(key: Key) -> dict[str, Any]:
+        policy_key, critic_key, value_key = jax.random.split(key, 3)
+        params = {
+            "policy": flow.init(policy_key),
+            "critic": critic.init(critic_key, observation, action),
+            "log_alpha": jnp.log(config.temperature.initial),
+        }
+        return params | ({"value": value.init(value_key, observation)} if config.critic.value_network else {})
+
+    flat = learner.make_flat_params(init)
+    bootstrap = _bootstrap_name(config)
+    rates = {
+        "policy": config.policy.learning_rate,
+        "critic": config.critic.learning_rate,
+        "value": config.critic.learning_rate,
+        "log_alpha": config.temperature.learning_rate if config.temperature.learned else 0.0,
+    }
+    return Parts(
+        config=config,
+        flow=flow,
+        policy=make_policy([flow], config.flow.log_det),
+        critic=critic,
+        value=value,
+        flat=flat,
+        flat_target=learner.make_flat_params(lambda key: {bootstrap: init(key)[bootstrap]}),
+        optimizer=learner.make_adam(flat, rates),
+        target_entropy=config.temperature.target_entropy_per_dim * spec.action_dim,
+    )
+
+
+def _make_flow(config: Config, spec: EnvSpec) -> Flow:
+    f = config.flow
+    return flows.make_real_nvp(
+        spec.observation_dim,
+        spec.action_dim,
+        num_couplings=f.num_couplings,
+        hidden_sizes=f.hidden_sizes,
+        embedding_sizes=f.embedding_sizes,
+        max_log_scale=f.max_log_scale,
+        zero_init=f.zero_init,
+        activation=f.activation,
+        separate_nets=f.separate_nets,
+        bias_std=f.bias_std,
+    )
+
+
+def _bootstrap_name(config: Config) -> str:
+    """The network whose Polyak average the targets use."""
+    return "value" if config.critic.value_network else "critic"
+
+
+def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
+    params = parts.flat.init(key)
+    actor = ActorParams(
+        params=params,
+        # A copy of its own: params and target are both donated.
+        target=jnp.array(learner.segment(parts.flat, params, _bootstrap_name(parts.config))),
+        observation_stats=normalizers.init((spec.observation_dim,)),
+        return_stats=normalizers.init(),
+        layers=(),
+    )
+    return LearnerState(actor, parts.optimizer.init(params))
+
+
+def _observe(parts: Parts, state: LearnerState, chunk: Transition, returns: Array) -> LearnerState:
+    """Fold newly collected rows [n, ...] into the statistics; `returns` f32[n]: discounted return so far of each row."""
+    actor = state.actor
+    if parts.config.normalize.observations:
+        actor = actor._replace(observation_stats=normalizers.update(actor.observation_stats, chunk.observation))
+    if parts.config.normalize.rewards:
+        actor = actor._replace(return_stats=normalizers.update(actor.return_stats, returns))
+    return state._replace(actor=actor)
+
+
+def _normalize(parts: Parts, stats: normalizers.Moments, observation: Array) -> Array:
+    return normalizers.normalize(stats, observation) if parts.config.normalize.observations else observation
+
+
+def _reward_factor(parts: Parts, actor: ActorParams) -> Array | float:
+    scale = parts.config.reward_scale
+    return scale / jnp.sqrt(actor.return_stats.variance + 1e-8) if parts.config.normalize.rewards else scale
+
+
+def _act(parts: Parts, params: ActorParams, observation: Array, key: Key) -> ActionSample:
+    latent = jax.random.normal(key, (*observation.shape[:-1], parts.flow.action_dim))
+    return _act_latent(parts, params, observation, latent)
+
+
+def _act_latent(parts: Parts, params: ActorParams, observation: Array, latent: Array) -> ActionSample:
+    s = _normalize(parts, params.observation_stats, observation)
+    sample = parts.policy.at_latent(parts.flat.unravel(params.params)["policy"], params.layers, s, latent)
+    return ActionSample(sample.env_action, sample.layer_action)
+
+
+def _prepare(parts: Parts, actor: ActorParams, batch: Batch) -> Prepared:
+    """Normalise, scale, and map stored actions to the critics' input."""
+    t = batch.transitions
+    normalize = partial(_normalize, parts, actor.observation_stats)
+    observation = normalize(t.observation)
+    policy_observation = observation if batch.policy_observation is None else normalize(batch.policy_observation)
+    return Prepared(
+        observation=observation,
+        action=_critic_action(parts, actor, t.action, observation),
+        reward=t.reward * _reward_factor(parts, actor),
+        discount=t.discount,
+        next_observation=normalize(t.next_observation),
+        policy_observation=policy_observation,
+        weights=batch.weights,
+    )
+
+
+def _critic_action(parts: Parts, actor: ActorParams, layer_action: Array, observation: Array) -> Array:
+    """What Q sees of an action: decoded and squashed, or (upper layers, `--critic.space=layer`) as the layer put it out."""
+    if parts.config.critic.space == "layer" and actor.layers:
+        return layer_action
+    return parts.policy.decode(actor.layers, layer_action, observation)
+
+
+def _sample_action(parts: Parts, actor: ActorParams, sample: PolicySample) -> Array:
+    return sample.layer_action if parts.config.critic.space == "layer" and actor.layers else sample.env_action
+
+
+def _entropy_cost(parts: Parts, actor: ActorParams, sample: PolicySample, alpha: Array) -> Array:
+    """alpha * (log pi - log prior): the latent's prior is N(0, I); the bottom layer's is the configured one."""
+    if actor.layers:
+        return alpha * (sample.layer_log_prob - flows.normal_log_prob(sample.layer_action))
+    if parts.config.policy.prior == "normal":
+        return alpha * (sample.layer_log_prob - flows.normal_log_prob(sample.env_action))
+    return alpha * sample.layer_log_prob
+
+
+def _target(parts: Parts, actor: ActorParams, prepared: Prepared, key: Key) -> Array:
+    """Soft target of Q, [B], from parameters before the update; no gradient."""
+    target = parts.flat_target.unravel(actor.target)
+    s = prepared.next_observation
+    if parts.config.critic.value_network:
+        value = parts.value.apply(target["value"], s)[..., 0]
+        return losses.soft_q_target(value, prepared.reward, prepared.discount, jnp.zeros_like(prepared.reward))
+    params = parts.flat.unravel(actor.params)
+    sample = parts.policy.sample(params["policy"], actor.layers, s, key)
+    next_q = parts.critic.apply(target["critic"], s, _sample_action(parts, actor, sample))[..., 0]
+    cost = _entropy_cost(parts, actor, sample, jnp.exp(params["log_alpha"]))
+    return losses.soft_q_target(next_q, prepared.reward, prepared.discount, cost, parts.config.critic.target)
+
+
+def _policy_sample(parts: Parts, params: Params, actor: ActorParams, prepared: Prepared, key: Key) -> PolicySample:
+    """An action at each state of the policy loss, differentiable as the chosen policy gradient asks."""
+    s = prepared.policy_observation
+    sample = parts.policy.sample(params["policy"], actor.layers, s, key)
+    if parts.config.policy.gradient == "pathwise":
+        return sample
+    return parts.policy.at_layer_action(params["policy"], actor.layers, s, stop_gradient(sample.layer_action))
+
+
+def _loss(
+    flat_params: Array, parts: Parts, actor: ActorParams, prepared: Prepared, target: Array, key: Key
+) -> tuple[Array, tuple[Array, dict[str, Array]]]:
+    """All losses in one sum; stop_gradient keeps each to its own parameters, so one backward pass serves them all."""
+    config = parts.config
+    params = parts.flat.unravel(flat_params)
+    alpha = stop_gradient(jnp.exp(params["log_alpha"]))
+    s = prepared.policy_observation
+
+    q = parts.critic.apply(params["critic"], prepared.observation, prepared.action)[..., 0]
+    critic_loss, td_errors = losses.critic_loss(q, target, prepared.weights, config.critic.loss)
+
+    sample = _policy_sample(parts, params, actor, prepared, key)
+    frozen_critic = stop_gradient(params["critic"])
+    q_policy = parts.critic.apply(frozen_critic, s, _sample_action(parts, actor, sample))[..., 0]
+    q_policy = losses.join(q_policy, config.policy.q)
+    cost = _entropy_cost(parts, actor, sample, alpha)
+    total = critic_loss
+    if config.critic.value_network:
+        value = parts.value.apply(params["value"], s)[0, ..., 0]
+        total += losses.value_loss(value, q_policy, cost, prepared.weights)
+    if config.policy.gradient == "pathwise":
+        policy_loss = losses.policy_loss(q_policy, cost, prepared.weights)
+    else:
+        policy_loss = losses.likelihood_ratio_policy_loss(sample.layer_log_prob, q_policy, value, cost, prepared.weights)
+    total += policy_loss
+    if config.temperature.learned:
+        total += losses.temperature_loss(params["log_alpha"], sample.log_prob, parts.target_entropy)
+    metrics = {
+        "critic_loss": critic_loss,
+        "policy_loss": policy_loss,
+        "q": jnp.mean(q),
+        "q_max": jnp.max(q),
+        "q_spread": jnp.mean(jnp.abs(q[0] - q[-1])),
+        "target": jnp.mean(target),
+        "td_error": jnp.mean(jnp.abs(td_errors)),
+        "alpha": alpha,
+        "entropy": -jnp.mean(sample.log_prob),
+        "entropy_cost": jnp.mean(cost),
+        "log_det": jnp.mean(sample.log_det),
+        "saturated": jnp.mean(jnp.abs(sample.env_action) > 0.99),
+    }
+    return total, (jnp.mean(jnp.abs(td_errors), axis=0), metrics)
+
+
+def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, UpdateInfo]:
+    """One gradient step on every network, from the parameters before it."""
+    target_key, policy_key = jax.random.split(key)
+    actor = state.actor
+    prepared = _prepare(parts, actor, batch)
+    target = _target(parts, actor, prepared, target_key)
+    gradient: Callable[..., Any] = jax.grad(_loss, has_aux=True)
+    grads, (priorities, metrics) = gradient(actor.params, parts, actor, prepared, target, policy_key)
+    updates, opt_state = parts.optimizer.update(grads, state.opt_state)
+    params = optax.apply_updates(actor.params, updates)
+    online = learner.segment(parts.flat, params, _bootstrap_name(parts.config))
+    new_target = learner.polyak(actor.target, online, parts.config.critic.tau)
+    metrics["grad_norm"] = jnp.linalg.norm(grads)
+    return LearnerState(actor._replace(params=params, target=new_target), opt_state), UpdateInfo(priorities, metrics)
+
+
+def _priority(parts: Parts, actor: ActorParams, transitions: Transition, key: Key) -> Array:
+    """|TD error| of new rows under the present parameters, averaged over the ensemble, f32[n]."""
+    n = transitions.reward.shape[0]
+    prepared = _prepare(parts, actor, Batch(transitions, jnp.zeros(n, jnp.int32), jnp.ones(n)))
+    q = parts.critic.apply(parts.flat.unravel(actor.params)["critic"], prepared.observation, prepared.action)[..., 0]
+    return jnp.mean(jnp.abs(q - _target(parts, actor, prepared, key)), axis=0)

@@ -1,0 +1,1 @@
+"""Collecting experience, behind the `Executors` contract of `lsp.types`."""

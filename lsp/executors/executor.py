@@ -1,0 +1,89 @@
+"""One executor: an environment, its episode, and the rows it yields. Knows nothing of how rows travel."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lsp import envs
+from lsp.returns import NStepReturns
+from lsp.rows import width
+from lsp.types import Episode
+
+
+class Step(NamedTuple):
+    """What one step of one executor yields."""
+
+    row: np.ndarray | None  # f32[W] a packed transition; None in the first n-1 steps
+    discounted_return: float  # of the episode so far, this step included
+    episode: Episode | None  # if it ended with this step
+
+
+class Executor:
+    """Steps one environment and keeps the books: n-step rows, discounted return, episode totals."""
+
+    def __init__(self, env: envs.BoxEnv, seed: int, gamma: float, n_step: int) -> None:
+        """Take over `env` (closed with this object); `seed` seeds its generator at the first reset."""
+        self.env = env
+        self.spec = envs.spec_of(env)
+        self.observation = np.zeros(self.spec.observation_dim, np.float32)
+        self._seed, self._gamma = seed, gamma
+        self._width = width(*self.spec)
+        self._returns = NStepReturns(n_step, self.spec.observation_dim)
+        self._start_episode()
+
+    def reset(self) -> np.ndarray:
+        """Begin the first episode, f32[S]."""
+        self.observation, _ = self.env.reset(seed=self._seed)
+        return self.observation
+
+    def step(self, env_action: np.ndarray, layer_action: np.ndarray) -> Step:
+        """Step once with f32[A] each; after the end of an episode the next one has begun."""
+        dim = self.spec.observation_dim
+        observation, reward, terminated, truncated, info = self.env.step(env_action)
+        row = np.empty(self._width, np.float32)
+        row[:dim] = self.observation
+        row[dim : -dim - 2] = layer_action
+        row[-dim - 2] = reward
+        row[-dim - 1] = 0.0 if terminated else self._gamma
+        row[-dim:] = observation
+        ended = terminated or truncated
+        self._returns.push(row, ended)
+        self._discounted_return = self._gamma * self._discounted_return + reward
+        self._total += reward
+        self._length += 1
+        for name, value in info.items():
+            if isinstance(value, float):
+                self._sums[name] = self._sums.get(name, 0.0) + value
+        self.observation = observation
+        return Step(self._returns.pop(), self._discounted_return, self._end_episode(terminated) if ended else None)
+
+    def _start_episode(self) -> None:
+        self._discounted_return, self._total, self._length = 0.0, 0.0, 0
+        self._sums: dict[str, float] = {}
+
+    def _end_episode(self, terminated: bool) -> Episode:
+        means = {name: total / self._length for name, total in self._sums.items()}
+        episode = Episode(self._total, self._length, terminated, means)
+        self._start_episode()
+        self.observation, _ = self.env.reset()
+        return episode
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to go on; the environment's own part only where it can be restored exactly."""
+        return {
+            "env": envs.get_state(self.env) if envs.can_restore(self.env) else None,
+            "observation": self.observation.copy(),
+            "returns": self._returns.get_state(),
+            "episode": [self._discounted_return, self._total, self._length, self._sums],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from `get_state`'s result; an environment that cannot be restored begins a new episode."""
+        self._returns.set_state(state["returns"])
+        if state["env"] is None:
+            self._start_episode()
+            self.observation, _ = self.env.reset(seed=self._seed + 1)
+            return
+        envs.set_state(self.env, state["env"])
+        self.observation = np.array(state["observation"], np.float32)
+        self._discounted_return, self._total, self._length, self._sums = state["episode"]

@@ -1,0 +1,113 @@
+"""Flax modules: multilayer perceptrons, coupling conditioners and critic ensembles."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Initializer = Callable[..., jax.Array]
+
+XAVIER = nn.initializers.xavier_uniform()
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": jnp.tanh}
+
+
+def bias_init(std: float) -> Initializer:
+    """Initialiser of biases: N(0, std^2), zeros where `std` is 0."""
+    return nn.initializers.normal(std) if std > 0 else nn.initializers.zeros
+
+
+class MLP(nn.Module):
+    """Dense layers with an activation after each, [..., I] -> [..., sizes[-1]]."""
+
+    sizes: Sequence[int]
+    activation: str = "relu"
+    bias_std: float = 0.0
+    activate_last: bool = True
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Apply the layers; the last one is linear unless `activate_last`."""
+        hidden = inputs
+        for i, size in enumerate(self.sizes):
+            hidden = nn.Dense(size, kernel_init=XAVIER, bias_init=bias_init(self.bias_std))(hidden)
+            if self.activate_last or i + 1 < len(self.sizes):
+                hidden = ACTIVATIONS[self.activation](hidden)
+        return hidden
+
+
+class Conditioner(nn.Module):
+    """Shift and log-scale of a coupling from the half that it leaves alone and the observation's embedding.
+
+        [untouched, embedding] -> hidden layers -> (t, s),   each [..., size]
+
+    `separate_nets` computes s and t by two networks, as SAC-LSP's released code does; otherwise they share hidden layers.
+    `zero_init` zeroes the last layer, so that t = s = 0 and the coupling starts as the identity.
+    """
+
+    size: int
+    hidden_sizes: Sequence[int]
+    activation: str = "relu"
+    separate_nets: bool = False
+    zero_init: bool = True
+    bias_std: float = 0.0
+
+    @nn.compact
+    def __call__(self, untouched: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return (shift, raw log-scale), [..., size] each."""
+        inputs = jnp.concatenate([untouched, embedding], axis=-1)
+        if self.separate_nets:
+            return self._net(inputs, self.size, "shift"), self._net(inputs, self.size, "log_scale")
+        shift, log_scale = jnp.split(self._net(inputs, 2 * self.size, "both"), 2, axis=-1)
+        return shift, log_scale
+
+    def _net(self, inputs: jax.Array, num_outputs: int, name: str) -> jax.Array:
+        hidden = MLP(self.hidden_sizes, self.activation, self.bias_std, name=f"{name}_hidden")(inputs)
+        kernel = nn.initializers.zeros if self.zero_init else XAVIER
+        bias = nn.initializers.zeros if self.zero_init else bias_init(self.bias_std)
+        return nn.Dense(num_outputs, kernel_init=kernel, bias_init=bias, name=f"{name}_out")(hidden)
+
+
+class ValueEnsemble(nn.Module):
+    """K independent value functions of one or more inputs, [..., I_j] -> [K, ..., N].
+
+    The first layers of all members are one matrix an input, [I_j, K*H], so that members share one dot product, and the part
+    that reads the observation is computed once where an update evaluates Q at two actions of the same observation. Fan-in
+    of the initialiser is each input's own width, as in SAC-LSP's released code.
+    """
+
+    count: int
+    hidden_sizes: Sequence[int]
+    num_outputs: int = 1
+    layer_norm: bool = True
+
+    @nn.compact
+    def __call__(self, *inputs: jax.Array) -> jax.Array:
+        """Evaluate every member on `inputs`."""
+        width = self.hidden_sizes[0]
+        bias = self.param("first_bias", nn.initializers.zeros, (self.count * width,))
+        first = jnp.broadcast_to(bias, (*inputs[0].shape[:-1], self.count * width))
+        for i, x in enumerate(inputs):
+            kernel = self.param(f"first_kernel_{i}", _stacked_xavier(self.count), (x.shape[-1], self.count * width))
+            first = first + x @ kernel
+        return jnp.stack([self._member(k, first[..., k * width : (k + 1) * width]) for k in range(self.count)])
+
+    def _member(self, k: int, hidden: jax.Array) -> jax.Array:
+        for i, size in enumerate((*self.hidden_sizes[1:], None)):
+            if self.layer_norm:
+                hidden = nn.LayerNorm(name=f"norm_{k}_{i}")(hidden)
+            hidden = nn.relu(hidden)
+            features = self.num_outputs if size is None else size
+            hidden = nn.Dense(features, kernel_init=XAVIER, name=f"dense_{k}_{i}")(hidden)
+        return hidden
+
+
+def _stacked_xavier(count: int) -> Initializer:
+    """Xavier-uniform for `count` matrices side by side: the fan-out is that of one of them."""
+
+    def init(key: jax.Array, shape: tuple[int, int], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+        rows, columns = shape
+        blocks = [XAVIER(k, (rows, columns // count), dtype) for k in jax.random.split(key, count)]
+        return jnp.concatenate(blocks, axis=-1)
+
+    return init

@@ -1,0 +1,5 @@
+"""Replay memories: bundles of pure functions over arrays that stay on the device."""
+
+from lsp.replay.uniform import make_uniform
+
+__all__ = ["make_uniform"]

@@ -1,0 +1,146 @@
+"""The records and contracts of `lsp`. Reading this file teaches the architecture.
+
+Axes, everywhere: B batch, S observation, A action, K critics, C capacity, E executors, n rows of a chunk.
+All state is a pytree of arrays. Keys are arguments and are never stored. Functions here named are pure and bare: only
+`loop.py` and `sweep.py` apply jit, donation, vmap and pmap, so that a notebook may choose otherwise.
+
+An algorithm is a bundle of functions: `Agent` learns, `Replay` remembers, `Flow` maps latents to actions and back.
+A `Recipe` is the pair that a configuration builds, and `Executors` are where experience comes from.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    from lsp.config import Config
+
+Array = jax.Array
+Key = jax.Array
+Params = Any  # a pytree of arrays
+State = Any  # an agent's state, opaque to everyone else
+ReplayState = Any
+
+
+class EnvSpec(NamedTuple):
+    """What an agent needs to know of an environment: sizes of its flat observation and of its action in [-1, 1]."""
+
+    observation_dim: int
+    action_dim: int
+
+
+class Transition(NamedTuple):
+    """One step of experience, as replay holds it: raw, unscaled, unnormalised."""
+
+    observation: Array  # f32[..., S]
+    action: Array  # f32[..., A] output of the layer in training; bottom layer: the action before tanh
+    reward: Array  # f32[...]    raw environment reward; n-step: the discounted sum of n of them
+    discount: Array  # f32[...]    gamma**n; 0 only where the task truly terminated, never at a time limit
+    next_observation: Array  # f32[..., S] the true successor, never the first observation after a reset
+
+
+class Batch(NamedTuple):
+    """Rows drawn from replay."""
+
+    transitions: Transition  # leading axis [B]
+    indices: Array  # i32[B] slots in the replay
+    weights: Array  # f32[B] importance weights; ones under uniform replay
+    policy_observation: Array | None = None  # f32[B, S] states of the policy loss; None: those of `transitions`
+
+
+class ActionSample(NamedTuple):
+    """An action in the two spaces that matter."""
+
+    env_action: Array  # f32[..., A] what the environment receives, in [-1, 1]
+    layer_action: Array  # f32[..., A] what replay stores
+
+
+class UpdateInfo(NamedTuple):
+    """What an update reports. `metrics` are never read back: deleting them changes nothing."""
+
+    priorities: Array  # f32[B] new priorities of the batch's rows
+    metrics: dict[str, Array]  # scalars
+
+
+class Agent(NamedTuple):
+    """A learner as pure functions."""
+
+    init: Callable[[Key], State]
+    observe: Callable[[State, Transition, Array], State]  # fold a new chunk [n, ...], returns so far [n], into statistics
+    actor_params: Callable[[State], Params]  # what an executor needs, and no more
+    act: Callable[[Params, Array, Key], ActionSample]
+    act_mode: Callable[[Params, Array], ActionSample]  # latent at zero (not the density's mode)
+    act_latent: Callable[[Params, Array, Array], ActionSample]  # at a given latent of the top layer
+    act_random: Callable[[Params, Array, Key], ActionSample]  # environment action uniform in (-1, 1): the warm-up
+    update: Callable[[State, Batch, Key], tuple[State, UpdateInfo]]
+    priority: Callable[[State, Transition, Key], Array]  # f32[n], for new rows
+
+
+class Replay(NamedTuple):
+    """A replay memory as pure functions."""
+
+    init: Callable[[Transition], ReplayState]  # from one example transition, no leading axis
+    add: Callable[[ReplayState, Transition, Array], ReplayState]  # chunk [n, ...], priorities f32[n]; inf: the current maximum
+    sample: Callable[[ReplayState, Key], Batch]
+    update_priorities: Callable[[ReplayState, Array, Array], ReplayState]
+    size: Callable[[ReplayState], Array]  # i32[]
+    metrics: Callable[[ReplayState, Batch], dict[str, Array]]  # what a person needs to trust the sampling
+
+
+class Flow(NamedTuple):
+    """A bijection between latents and actions, conditioned on the observation."""
+
+    init: Callable[[Key], Params]
+    forward_and_log_det: Callable[[Params, Array, Array], tuple[Array, Array]]  # latent, observation -> action, log|det|
+    inverse_and_log_det: Callable[[Params, Array, Array], tuple[Array, Array]]  # action, observation -> latent, log|det|
+    action_dim: int
+
+
+class Recipe(NamedTuple):
+    """What a configuration builds."""
+
+    agent: Agent
+    replay: Replay
+    config: "Config"
+
+
+class Episode(NamedTuple):
+    """A finished episode of collection or evaluation."""
+
+    episode_return: float  # undiscounted sum of raw rewards
+    length: int  # environment steps
+    terminated: bool  # true where the task ended it, False at a time limit
+    info: dict[str, float]  # means over the episode of scalar `info` terms, such as forward speed
+
+
+class Chunk(NamedTuple):
+    """What one step of all executors hands to the learner, as NumPy arrays."""
+
+    rows: np.ndarray  # f32[E, W] one packed transition an executor (`lsp.rows`); of n-step returns the oldest complete
+    returns: np.ndarray  # f32[E] discounted return so far in each episode: for the reward normaliser
+    observations: np.ndarray  # f32[E, S] what to act on next
+    complete: bool  # false in the first n-1 steps of a run, while n-step returns gather: `rows` is then empty
+    episodes: Sequence[Episode]  # those that ended in this step
+
+
+class Executors(Protocol):
+    """Where experience comes from."""
+
+    spec: EnvSpec
+
+    def reset(self) -> np.ndarray:
+        """Start every environment; first observations, f32[E, S]."""
+
+    def step(self, actions: ActionSample) -> Chunk:
+        """Step every environment once, with actions f32[E, A] each."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to go on exactly, as nested dicts of NumPy arrays and JSON values."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from `get_state`'s result."""
+
+    def close(self) -> None:
+        """Release environments and processes."""

@@ -1,0 +1,36 @@
+"""What every test runs under: two fake CPU devices, and an error where arrays of different rank would broadcast."""
+
+import ctypes.util
+import os
+from collections.abc import Iterator
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".strip()
+# Where libEGL is missing, MUJOCO_GL=egl does not stop rendering alone: `import mujoco` itself fails.
+os.environ["MUJOCO_GL"] = "egl" if ctypes.util.find_library("EGL") else "disabled"
+
+# JAX reads its environment when imported, so these imports stay below the assignments.
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Float64 within the test, for laws that float32 rounding would blur."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A fixed JAX key."""
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A fixed NumPy generator."""
+    return np.random.default_rng(0)

@@ -1,0 +1,139 @@
+import os
+import subprocess
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from lsp.config import ConfigError
+from lsp.envs import make, spec_of
+from lsp.types import EnvSpec
+
+VECTOR = spaces.Box(-1.0, 1.0, (3,))
+
+
+class ConfigurableEnv(gymnasium.Env):
+    """Spaces are arguments; it remembers whether it was closed."""
+
+    closed = False
+
+    def __init__(self, observation_space=VECTOR, action_space=VECTOR, render_mode=None):
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(3, np.float32), 0.0, False, False, {}
+
+    def close(self):
+        type(self).closed = True
+
+
+class ExplodingEnv(ConfigurableEnv):
+    def __init__(self):
+        raise ValueError("no\nassets")
+
+
+NOT_AN_ENV = 3
+HERE = f"{__name__}:ConfigurableEnv"
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("lsp/RllabAnt-v0", (125, 8)),
+        ("lsp/PointMass-v0", (4, 2)),
+        ("Ant-v5", (105, 8)),
+        ("Ant-v4", (27, 8)),
+        ("HalfCheetah-v5", (17, 6)),
+        ("Pendulum-v1", (3, 1)),
+        (HERE, (3, 3)),
+        ("lsp.envs:lsp/PointMass-v0", (4, 2)),
+    ],
+)
+def test_made_environments_step_in_float32(name, sizes):
+    env = make(name)
+    assert spec_of(env) == EnvSpec(*sizes)
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    observation, *_ = env.step(env.action_space.sample())
+    assert observation in env.observation_space
+    env.close()
+
+
+@pytest.mark.parametrize("name", ["lsp/PointMass-v0", HERE])
+def test_time_limit_is_an_argument(name):
+    env = make(name, max_episode_steps=2)
+    env.reset(seed=0)
+    action = np.zeros(env.action_space.shape, np.float32)
+    assert [env.step(action)[3] for _ in range(2)] == [False, True]
+
+
+def test_arguments_reach_the_constructor():
+    assert spec_of(make("Ant-v5", include_cfrc_ext_in_observation=False)).observation_dim == 27
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("HalfChetah-v5", "unknown environment 'HalfChetah-v5': did you mean HalfCheetah-v5"),
+        ("Ant-v99", "did you mean Ant-v5"),
+        ("lsp/RllabAn-v0", "did you mean lsp/RllabAnt-v0"),
+        ("qqqqqq", "give a Gymnasium id, module:id or module:Class"),
+        ("no_such_module:X", "cannot import module 'no_such_module'"),
+        ("numpy:array", "not a subclass of gymnasium.Env"),
+        (f"{__name__}:NOT_AN_ENV", "3 is not a subclass"),
+        (f"{__name__}:ExplodingEnv", "cannot be made with its defaults: ValueError: no assets"),
+        ("CartPole-v1", r"actions Discrete\(2\) are not supported"),
+        ("FrozenLake-v1", "Discrete observations"),
+        ("Blackjack-v1", "Tuple observations"),
+        ("", "Malformed"),
+    ],
+)
+def test_a_name_that_cannot_be_made_gets_one_clear_line(name, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        make(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"observation_space": spaces.Dict({"observation": VECTOR})}, "Dict observations .*goal environments"),
+        ({"observation_space": spaces.Box(0, 255, (8, 8, 3), np.uint8)}, "image observations"),
+        ({"observation_space": spaces.Box(0, 255, (8, 8), np.uint8)}, "image observations"),
+        ({"action_space": spaces.Box(-np.inf, 1.0, (2,))}, "unbounded actions"),
+        ({"action_space": spaces.Box(-1, 1, (2,), np.int32)}, "continuous"),
+        ({"action_space": spaces.Box(-1.0, 1.0, (2, 2))}, "a vector is needed"),
+        ({"action_space": spaces.MultiDiscrete([2, 3])}, "continuous"),
+    ],
+)
+def test_spaces_that_do_not_fit_are_refused_and_the_environment_closed(arguments, message, monkeypatch):
+    monkeypatch.setattr(ConfigurableEnv, "closed", False)
+    with pytest.raises(ConfigError, match=message):
+        make(HERE, **arguments)
+    assert ConfigurableEnv.closed
+
+
+@pytest.mark.parametrize("name", ["Ant-v5", "lsp/PointMass-v0", HERE])
+def test_a_wrong_argument_is_named(name):
+    with pytest.raises(ConfigError, match=r"cannot be made with foo=1: TypeError: .*foo"):
+        make(name, foo=1)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    monkeypatch.delitem(sys.modules, "lsp.envs.rllab_ant", raising=False)
+    with pytest.raises(ConfigError, match=r"needs a package that is not installed: .*mujoco"):
+        make("lsp/RllabAnt-v0")
+
+
+def test_making_environments_imports_neither_jax_nor_mujoco_until_needed():
+    code = "import sys, lsp.envs; lsp.envs.make('Pendulum-v1'); print([m in sys.modules for m in ('jax', 'mujoco')])"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout.strip() == "[False, False]"
