@@ -178,6 +178,8 @@ class Config:
     """Environment steps between two lines of metrics."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints; 0 keeps only the last."""
+    milestone_every: int = 500_000
+    """Checkpoints at multiples of this many steps are kept for good, without their replay; 0 keeps none."""
 
 
 def dissertation(config: Config) -> Config:

@@ -141,12 +141,9 @@ class Progress:
             tqdm.write(text, file=self._stream)
 
     def close(self) -> None:
-        """Show the last state, once."""
-        if self._due == math.inf:
-            return
+        """Show the last state, unless it is already there."""
         if self._step != self._shown_step:
             self._show()
-        self._due = math.inf
         if self._bar is not None:
             self._bar.close()
 

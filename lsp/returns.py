@@ -11,8 +11,8 @@ class NStepReturns:
 
         reward = sum_{k<m} gamma^k r_k,    discount = gamma^m or 0 at termination,    next_observation = s_m
 
-    with m = n, or the steps left where the episode ends sooner. An ending episode completes several rows at once; they
-    wait in a queue, so that every step hands out exactly one and the learner's shapes never change.
+    with m = n, or the steps left where the episode ends sooner. An ending episode completes several rows at once, and the
+    next one none for n-1 steps: n-1 rows are always held back to even that out, so that the learner's shapes never change.
     """
 
     def __init__(self, n: int, observation_dim: int) -> None:
@@ -30,12 +30,19 @@ class NStepReturns:
             earlier[self._discount] *= row[self._discount]
             earlier[self._next] = row[self._next]
         self._open.append(row)
-        while self._open and (ended or len(self._open) == self._n):
+        if ended:
+            self.cut()
+        elif len(self._open) == self._n:
             self._ready.append(self._open.popleft())
 
+    def cut(self) -> None:
+        """Complete every row as it stands, bootstrapping from the last state seen: the episode goes no further."""
+        self._ready.extend(self._open)
+        self._open.clear()
+
     def pop(self) -> np.ndarray | None:
-        """The oldest complete row, or None in the first n-1 steps of the stream."""
-        return self._ready.popleft() if self._ready else None
+        """The oldest row, complete by now, or None in the first n-1 steps of the stream; called once after each `push`."""
+        return self._ready.popleft() if len(self._open) + len(self._ready) == self._n else None
 
     def get_state(self) -> dict[str, Any]:
         """Rows in waiting, as arrays."""

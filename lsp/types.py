@@ -86,6 +86,8 @@ class Replay(NamedTuple):
     sample: Callable[[ReplayState, Key], Batch]
     update_priorities: Callable[[ReplayState, Array, Array], ReplayState]
     size: Callable[[ReplayState], Array]  # i32[]
+    dump: Callable[[ReplayState, int], Any]  # for a checkpoint: the pytree cut down to its `size` filled rows
+    load: Callable[[Any], ReplayState]  # inverse of `dump`
     metrics: Callable[[ReplayState, Batch], dict[str, Array]]  # what a person needs to trust the sampling
 
 

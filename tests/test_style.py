@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "lsp").rglob("*.py"))
 FILES = LIBRARY + sorted((ROOT / "tests").rglob("*.py")) + sorted((ROOT / "benchmarks").rglob("*.py"))
-FILE_LINES, FUNCTION_LINES, NESTING = 300, 60, 2
+FILE_LINES = {"lsp": 300, "benchmarks": 300, "tests": 500}  # a module has one test file, which says more than it does
+FUNCTION_LINES, NESTING = 60, 2
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -44,7 +45,7 @@ def does_something(function: ast.AST) -> bool:
 def test_sizes(path: Path) -> None:
     text = path.read_text()
     tree = ast.parse(text)
-    assert len(text.splitlines()) <= FILE_LINES
+    assert len(text.splitlines()) <= FILE_LINES[path.relative_to(ROOT).parts[0]]
     spans = [(node.end_lineno - node.lineno + 1, node.name) for node in functions(tree)]
     assert [span for span in spans if span[0] > FUNCTION_LINES] == []
     assert [node.name for node in functions(tree) if nesting(node) > NESTING] == []

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lsp import envs
+from lsp.episodes import EpisodeMeter
 from lsp.returns import NStepReturns
 from lsp.rows import width
 from lsp.types import Episode
@@ -27,9 +28,11 @@ class Executor:
         self.spec = envs.spec_of(env)
         self.observation = np.zeros(self.spec.observation_dim, np.float32)
         self._seed, self._gamma = seed, gamma
+        self._steps = 0  # over all episodes
         self._width = width(*self.spec)
         self._returns = NStepReturns(n_step, self.spec.observation_dim)
-        self._start_episode()
+        self._meter = EpisodeMeter()
+        self._discounted_return = 0.0
 
     def reset(self) -> np.ndarray:
         """Begin the first episode, f32[S]."""
@@ -40,6 +43,7 @@ class Executor:
         """Step once with f32[A] each; after the end of an episode the next one has begun."""
         dim = self.spec.observation_dim
         observation, reward, terminated, truncated, info = self.env.step(env_action)
+        self._steps += 1
         row = np.empty(self._width, np.float32)
         row[:dim] = self.observation
         row[dim : -dim - 2] = layer_action
@@ -49,41 +53,37 @@ class Executor:
         ended = terminated or truncated
         self._returns.push(row, ended)
         self._discounted_return = self._gamma * self._discounted_return + reward
-        self._total += reward
-        self._length += 1
-        for name, value in info.items():
-            if isinstance(value, float):
-                self._sums[name] = self._sums.get(name, 0.0) + value
+        self._meter.add(reward, info)
         self.observation = observation
         return Step(self._returns.pop(), self._discounted_return, self._end_episode(terminated) if ended else None)
 
-    def _start_episode(self) -> None:
-        self._discounted_return, self._total, self._length = 0.0, 0.0, 0
-        self._sums: dict[str, float] = {}
-
     def _end_episode(self, terminated: bool) -> Episode:
-        means = {name: total / self._length for name, total in self._sums.items()}
-        episode = Episode(self._total, self._length, terminated, means)
-        self._start_episode()
+        self._discounted_return = 0.0
         self.observation, _ = self.env.reset()
-        return episode
+        return self._meter.finish(terminated)
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to go on; the environment's own part only where it can be restored exactly."""
         return {
             "env": envs.get_state(self.env) if envs.can_restore(self.env) else None,
             "observation": self.observation.copy(),
+            "steps": self._steps,
             "returns": self._returns.get_state(),
-            "episode": [self._discounted_return, self._total, self._length, self._sums],
+            "discounted_return": self._discounted_return,
+            "meter": self._meter.get_state(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from `get_state`'s result; an environment that cannot be restored begins a new episode."""
+        self._steps = state["steps"]
         self._returns.set_state(state["returns"])
         if state["env"] is None:
-            self._start_episode()
-            self.observation, _ = self.env.reset(seed=self._seed + 1)
+            self._returns.cut()
+            # Neither a neighbor's seed nor the first one again, or episodes already seen would come back.
+            seed = np.random.SeedSequence((self._seed, self._steps)).generate_state(1)
+            self.observation, _ = self.env.reset(seed=int(seed[0]))
             return
         envs.set_state(self.env, state["env"])
         self.observation = np.array(state["observation"], np.float32)
-        self._discounted_return, self._total, self._length, self._sums = state["episode"]
+        self._discounted_return = state["discounted_return"]
+        self._meter.set_state(state["meter"])

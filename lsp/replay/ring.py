@@ -59,3 +59,14 @@ def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
 def gather(ring: Ring, slots: Array) -> Transition:
     """The transitions in `slots`, i32[B]; slots must lie in [0, capacity)."""
     return rows.unpack(ring.rows.at[slots].get(mode="promise_in_bounds"), ring.observation_dim)
+
+
+def dump(ring: Ring, size: int) -> Ring:
+    """The ring cut down to its `size` filled rows: what a checkpoint needs. Of NumPy leaves it is a view."""
+    return ring.replace(rows=ring.rows[:size])
+
+
+def load(dumped: Ring, capacity: int) -> Ring:
+    """Inverse of `dump`."""
+    stored = jnp.zeros((capacity, dumped.rows.shape[-1])).at[: dumped.rows.shape[0]].set(dumped.rows)
+    return dumped.replace(rows=stored)

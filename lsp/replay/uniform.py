@@ -35,4 +35,13 @@ def make_uniform(capacity: int, batch_size: int) -> Replay:
         age = (state.position - 1 - batch.indices) % capacity
         return {"replay_size": state.size.astype(jnp.float32), "batch_age": jnp.mean(age.astype(jnp.float32))}
 
-    return Replay(init, add, sample, update_priorities, lambda state: state.size, metrics)
+    return Replay(
+        init=init,
+        add=add,
+        sample=sample,
+        update_priorities=update_priorities,
+        size=lambda state: state.size,
+        dump=ring.dump,
+        load=lambda dumped: ring.load(dumped, capacity),
+        metrics=metrics,
+    )

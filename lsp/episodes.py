@@ -1,0 +1,54 @@
+"""Keeping the books of an episode, in collection and evaluation alike."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lsp.types import Episode
+
+
+class EpisodeMeter:
+    """Totals of the episode in progress."""
+
+    def __init__(self) -> None:
+        """Begin an episode."""
+        self._total, self._length = 0.0, 0
+        self._sums: dict[str, float] = {}
+
+    def add(self, reward: float, info: Mapping[str, Any]) -> None:
+        """Count one step; of `info`, the floats."""
+        self._total += reward
+        self._length += 1
+        for name, value in info.items():
+            if isinstance(value, float):
+                self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def finish(self, terminated: bool) -> Episode:
+        """The episode, and begin the next."""
+        means = {name: float(total / self._length) for name, total in self._sums.items()}
+        episode = Episode(self._total, self._length, terminated, means)
+        self._total, self._length, self._sums = 0.0, 0, {}
+        return episode
+
+    def get_state(self) -> list[Any]:
+        """The totals as JSON values."""
+        return [self._total, self._length, {name: float(value) for name, value in self._sums.items()}]
+
+    def set_state(self, state: Sequence[Any]) -> None:
+        """Go on from `get_state`'s result."""
+        self._total, self._length, self._sums = state[0], state[1], dict(state[2])
+
+
+def summarize(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Means over episodes for a line of metrics: return, length, share of falls, and every `info` term."""
+    if not episodes:
+        return {}
+    summary = {
+        "return": np.mean([episode.episode_return for episode in episodes]),
+        "length": np.mean([episode.length for episode in episodes]),
+        "falls": np.mean([episode.terminated for episode in episodes]),
+    }
+    for name in episodes[0].info:
+        summary[f"info/{name}"] = np.mean([episode.info.get(name, np.nan) for episode in episodes])
+    return {name: float(value) for name, value in summary.items()}

@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM as a request that the loop honours between two steps."""
+
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+
+class Interrupt:
+    """While entered, the first signal sets `requested`; a second Ctrl-C ends at once. Outside the main thread: inert."""
+
+    def __init__(self) -> None:
+        """Nothing requested."""
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        except ValueError:
+            self._previous = {}  # signals belong to the main thread
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nstopping after this step; once more to end without a checkpoint", file=sys.stderr, flush=True)
