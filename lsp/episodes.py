@@ -21,19 +21,19 @@ class EpisodeMeter:
         self._total += reward
         self._length += 1
         for name, value in info.items():
-            if isinstance(value, float):
-                self._sums[name] = self._sums.get(name, 0.0) + value
+            if isinstance(value, float | np.floating):
+                self._sums[name] = self._sums.get(name, 0.0) + float(value)  # summed in float64, also after a resume
 
     def finish(self, terminated: bool) -> Episode:
         """The episode, and begin the next."""
-        means = {name: float(total / self._length) for name, total in self._sums.items()}
+        means = {name: total / self._length for name, total in self._sums.items()}
         episode = Episode(self._total, self._length, terminated, means)
         self._total, self._length, self._sums = 0.0, 0, {}
         return episode
 
     def get_state(self) -> list[Any]:
         """The totals as JSON values."""
-        return [self._total, self._length, {name: float(value) for name, value in self._sums.items()}]
+        return [self._total, self._length, dict(self._sums)]
 
     def set_state(self, state: Sequence[Any]) -> None:
         """Go on from `get_state`'s result."""

@@ -15,6 +15,9 @@ import numpy as np
 from lsp.episodes import EpisodeMeter
 from lsp.types import Agent, Array, Episode, Key, Params
 
+MAX_EPISODE_STEPS = 100_000
+"""Where an episode is cut if its environment has no time limit, lest an evaluation never end."""
+
 
 def _latents(protocol: str, key: Key, step: Array, shape: tuple[int, int]) -> Array:
     """Latents of the top layer: fresh each step, zero, or one an episode, held."""
@@ -69,7 +72,7 @@ class Evaluator:
                     continue
                 observations[i], reward, terminated, truncated, info = env.step(actions[i])
                 meters[i].add(reward, info)
-                if terminated or truncated:
+                if terminated or truncated or step + 1 == MAX_EPISODE_STEPS:
                     finished[i] = meters[i].finish(terminated)
             step += 1
         return [finished[i] for i in range(len(self._envs))]

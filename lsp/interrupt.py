@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM as a request that the loop honours between two steps."""
 
+import os
 import signal
-import sys
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -33,4 +33,5 @@ class Interrupt:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
-        print("\nstopping after this step; once more to end without a checkpoint", file=sys.stderr, flush=True)
+        # Not print: the signal may have come while the progress bar holds the lock of stderr.
+        os.write(2, b"\nstopping after this step; Ctrl-C once more to end without a checkpoint\n")

@@ -2,8 +2,11 @@
 
 Throughout, `entropy_cost` is alpha * (log pi(a|s) - log prior(a)) at the *same* action whose value is used, in scaled
 reward; a uniform prior counts as log prior = 0. Haarnoja et al. (2018), arXiv 1801.01290 and 1812.05905.
+
+Shapes are asserted while tracing: [B, 1] against [B] would otherwise broadcast to [B, B] and still average to a number.
 """
 
+import chex
 import jax.numpy as jnp
 import optax
 from jax.lax import stop_gradient
@@ -38,7 +41,9 @@ def soft_q_target(next_q: Array, reward: Array, discount: Array, entropy_cost: A
       [...] target. Gradient: none.
     Source: Haarnoja et al. (2018b), arXiv 1812.05905, Eq. 5 and 6, with the prior of arXiv 1804.02808 added.
     """
-    return stop_gradient(reward + discount * (join(next_q, rule) - entropy_cost))
+    value = join(next_q, rule)
+    chex.assert_equal_shape([value, reward, discount, entropy_cost])
+    return stop_gradient(reward + discount * (value - entropy_cost))
 
 
 def critic_loss(q: Array, target: Array, weights: Array, kind: str = "mse") -> tuple[Array, Array]:
@@ -55,6 +60,7 @@ def critic_loss(q: Array, target: Array, weights: Array, kind: str = "mse") -> t
     Returns:
       loss [] and TD errors q - y [K, B].
     """
+    chex.assert_equal_shape([q[0], target, weights])
     td_errors = q - stop_gradient(target)[None]
     rho = {"mse": optax.l2_loss, "huber": optax.huber_loss}[kind](td_errors)
     return jnp.sum(jnp.mean(weights[None] * rho, axis=-1)), td_errors
@@ -74,6 +80,7 @@ def value_loss(value: Array, q: Array, entropy_cost: Array, weights: Array) -> A
     Returns:
       loss []. Source: Haarnoja et al. (2018a), arXiv 1801.01290, Eq. 5, with the prior added.
     """
+    chex.assert_equal_shape([value, q, entropy_cost, weights])
     return jnp.mean(weights * optax.l2_loss(value, stop_gradient(q - entropy_cost)))
 
 
@@ -88,6 +95,7 @@ def policy_loss(q: Array, entropy_cost: Array, weights: Array) -> Array:
     Returns:
       loss []. Source: arXiv 1812.05905, Eq. 9, with the prior added.
     """
+    chex.assert_equal_shape([q, entropy_cost, weights])
     return jnp.mean(weights * (entropy_cost - q))
 
 
@@ -106,6 +114,7 @@ def likelihood_ratio_policy_loss(log_prob: Array, q: Array, value: Array, entrop
     Returns:
       loss []. Source: SAC-LSP's released code; Eq. 2.27 of the study prints the opposite sign of V.
     """
+    chex.assert_equal_shape([log_prob, q, value, entropy_cost, weights])
     return jnp.mean(weights * log_prob * stop_gradient(entropy_cost - q + value))
 
 

@@ -150,14 +150,17 @@ class Progress:
     def _show(self) -> None:
         now = time.monotonic()
         steps, elapsed = self._step - self._shown_step, now - self._shown_at
-        mean = f"return {sum(self._returns) / len(self._returns):.4g}" if self._returns else ""
+        score = ""
+        if self._returns:
+            mean = sum(self._returns) / len(self._returns)
+            score = f"return {mean:,.0f}" if abs(mean) >= 100 else f"return {mean:.2f}"
         if self._bar is None:
             speed = steps / elapsed if elapsed > 0 else math.inf
             left = _duration((self._total - self._step) / speed) + " left" if speed > 0 else ""
-            parts = (f"{self._step:,}/{self._total:,} steps", f"{speed:,.0f} steps/s", mean, left)
+            parts = (f"{self._step:,}/{self._total:,} steps", f"{speed:,.0f} steps/s", score, left)
             self.note("  " + "  ".join(part for part in parts if part))
         else:
-            self._bar.set_description_str(mean, refresh=False)
+            self._bar.set_description_str(score, refresh=False)
             self._bar.update(steps)
         self._shown_step, self._shown_at, self._due = self._step, now, now + self._seconds
 

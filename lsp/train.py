@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ import numpy as np
 from lsp import agents, checkpoint, envs, memory, provenance
 from lsp.config import Config, ConfigError, from_dict, to_dict, validate
 from lsp.episodes import summarize
+from lsp.envs import EnvironmentFault
 from lsp.evaluate import Evaluator
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
+from lsp.fields import flag, to_text
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop, RunState, Stream, stream_key
 from lsp.metrics import JsonLines, Progress
@@ -32,9 +36,10 @@ class Diverged(RuntimeError):
 
 
 def seeds(config: Config, purpose: str, count: int) -> list[int]:
-    """Environment seeds: `purpose` "collect" or "evaluate" never share one."""
-    sequence = np.random.SeedSequence([config.seed, ["collect", "evaluate"].index(purpose)])
-    return [int(seed) for seed in sequence.generate_state(count, np.uint32) >> 1]
+    """Environment seeds, below 2^31: even to "collect" and odd to "evaluate", so that they never share one."""
+    parity = ["collect", "evaluate"].index(purpose)
+    words = np.random.SeedSequence([config.seed, parity]).generate_state(count, np.uint32)
+    return [int(word) >> 2 << 1 | parity for word in words]
 
 
 class Run:
@@ -60,26 +65,38 @@ class Run:
         )
         self._recent: list[Episode] = []  # since the last line of metrics
         self._seconds = 0.0  # of earlier sessions of this run
+        self._began = time.perf_counter()
 
     def train(self, interrupt: Interrupt) -> bool:
         """Go on to the end, or to an interrupt; returns whether the end was reached. A checkpoint is written either way."""
         config, loop = self.config, self.loop
+        shown: deque[float] = deque((episode.episode_return for episode in self._recent), maxlen=10)
         with self._outputs() as (metrics, evaluations, progress):
             self._began = time.perf_counter()
             while loop.step < config.steps and not interrupt.requested:
                 before = loop.step
-                self._recent += loop.advance()
-                progress.update(loop.step, [episode.episode_return for episode in self._recent])
+                episodes = self._advance()
+                self._recent += episodes
+                shown.extend(episode.episode_return for episode in episodes)
+                progress.update(loop.step, shown)
                 if _crossed(before, loop.step, config.log_every):
                     metrics.write(self._metrics_line())
                     self._recent = []
-                if _crossed(before, loop.step, config.evaluation.every) or loop.step >= config.steps:
+                ended = config.evaluation.every > 0 and loop.step >= config.steps
+                if ended or _crossed(before, loop.step, config.evaluation.every):
                     self._evaluate(evaluations, progress)
                 if _crossed(before, loop.step, config.checkpoint_every) and loop.step < config.steps:
                     self.save(metrics, evaluations)
             progress.note(f"writing a checkpoint at step {loop.step:,}")
             self.save(metrics, evaluations)
         return loop.step >= config.steps
+
+    def _advance(self) -> Sequence[Episode]:
+        try:
+            return self.loop.advance()
+        except EnvironmentFault:
+            self._require_finite(self.loop.state.agent)  # if it is the policy that is broken, the environment is not
+            raise
 
     @contextmanager
     def _outputs(self) -> Iterator[tuple[JsonLines, JsonLines, Progress]]:
@@ -99,13 +116,18 @@ class Run:
         loop = self.loop
         line = {"step": loop.step, "updates": loop.updates, "seconds": round(self._elapsed(), 3)}
         line |= {"episodes": len(self._recent)} | summarize(self._recent) | loop.metrics()
-        wrong = [name for name in ("critic_loss", "policy_loss", "q") if not np.isfinite(line.get(name, 0.0))]
-        if wrong:
-            raise Diverged(
-                f"training diverged: {wrong[0]} is {line[wrong[0]]} at step {loop.step:,}; earlier checkpoints in "
-                f"{self.dir / 'checkpoints'} are intact; try a lower --critic.learning-rate or --flow.max-log-scale"
-            )
+        self._require_finite({name: line[name] for name in ("critic_loss", "policy_loss", "q") if name in line})
         return line
+
+    def _require_finite(self, tree: Any) -> None:
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            if not np.isfinite(leaf).all():
+                value = np.ravel(leaf)[~np.isfinite(np.ravel(leaf))][0]
+                raise Diverged(
+                    f"training diverged: {jax.tree_util.keystr(path, simple=True, separator='.')} is {value} at step "
+                    f"{self.loop.step:,}; checkpoints in {self.dir / 'checkpoints'} are from before; start again with a "
+                    "lower --critic.learning-rate, --policy.learning-rate or --flow.max-log-scale"
+                )
 
     def _evaluate(self, evaluations: JsonLines, progress: Progress) -> None:
         key = stream_key(self.loop.root, Stream.EVALUATE, self.loop.step)
@@ -116,10 +138,12 @@ class Run:
             progress.note(f"step {self.loop.step:,}: {record['protocol']} policy returns {text}")
 
     def save(self, metrics: JsonLines, evaluations: JsonLines) -> None:
-        """Write a checkpoint of everything, and drop old ones."""
+        """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged instead of writing."""
         state = jax.tree.map(np.asarray, self.loop.state)
+        self._require_finite(state.agent)
         size = int(self._replay.size(state.replay))
         host = {
+            "config": to_dict(self.config),
             "loop": self.loop.get_state(),
             "recent": [list(episode) for episode in self._recent],
             "seconds": self._elapsed(),
@@ -132,22 +156,46 @@ class Run:
         checkpoint.prune(root, keep=2, milestone=self.config.milestone_every)
 
     def restore(self) -> None:
-        """Go on from the newest checkpoint; lines of metrics written after it are dropped. Raises CheckpointError."""
+        """Go on from the newest checkpoint; lines of metrics written after it are dropped.
+
+        Raises:
+          ConfigError: `config.json` was changed since.
+          CheckpointError: no checkpoint that can be used.
+        """
         path = checkpoint.latest(self.dir / "checkpoints")
         if path is None:
-            raise checkpoint.CheckpointError(f"{self.dir}: there is no complete checkpoint to resume from")
+            raise checkpoint.CheckpointError(f"{self.dir}: there is no complete checkpoint to resume from: start a new run")
         arrays, host = checkpoint.load(path)
+        self._require_same(host["config"])
         shapes = jax.eval_shape(lambda: self.loop.state)
-        learner = checkpoint.restore(shapes.agent, arrays["learner"], "learner")
+        jax.tree.map(lambda leaf: leaf.delete(), self.loop.state)  # make room: replay may fill half of the memory
+        learner = checkpoint.restore(shapes.agent, arrays, "learner")
         dump = partial(self._replay.dump, size=host["replay_size"])
-        replay = checkpoint.restore(jax.eval_shape(dump, shapes.replay), arrays["replay"], "replay")
-        self.loop.set_state(host["loop"], RunState(learner, jax.jit(self._replay.load, donate_argnums=0)(replay)))
+        replay = checkpoint.restore(jax.eval_shape(dump, shapes.replay), arrays, "replay")
+        self.loop.set_state(host["loop"], RunState(learner, jax.jit(self._replay.load)(replay)))
         self._recent = [Episode(*episode) for episode in host["recent"]]
         self._seconds = host["seconds"]
-        for name, offset in host["offsets"].items():
-            lines = JsonLines(self.dir / f"{name}.jsonl")
-            lines.truncate(offset)
-            lines.close()
+        self._drop_lines(host["offsets"])
+        print(f"going on at step {self.loop.step:,} of {self.config.steps:,}", file=sys.stderr)
+        if any(executor["env"] is None for executor in host["loop"]["executors"]["executors"]):
+            print(f"environment {self.config.env} cannot be saved: a new episode begins here", file=sys.stderr)
+
+    def _require_same(self, saved: Mapping[str, Any]) -> None:
+        for name, value in to_dict(self.config).items():
+            now, before = to_text(value), to_text(saved.get(name))
+            if now != before and name not in RESUMABLE:
+                raise ConfigError(
+                    f"{self.dir / 'config.json'} has {flag(name)}={now}, its checkpoint was saved with {before}: "
+                    "put that back, or start a new run"
+                )
+
+    def _drop_lines(self, offsets: Mapping[str, int]) -> None:
+        """Cut files of metrics back to where a checkpoint saw them; one that was moved away begins anew."""
+        for name, offset in offsets.items():
+            path = self.dir / f"{name}.jsonl"
+            if path.exists():
+                with closing(JsonLines(path)) as lines:
+                    lines.truncate(offset)
 
     def close(self) -> None:
         """Close every environment."""
@@ -162,12 +210,12 @@ def start(config: Config, run_dir: Path) -> bool:
       ConfigError: a configuration that cannot run, or a folder that exists; nothing is written then.
       EnvironmentFault, Diverged, CheckpointError: a fault on the way; what was written stays.
     """
-    if run_dir.exists() and any(run_dir.iterdir()):
+    if run_dir.is_file() or (run_dir.is_dir() and any(run_dir.iterdir())):
         raise ConfigError(f"{run_dir} exists: choose another --name, or go on with --resume={run_dir}")
     run = Run(config, run_dir)
     try:
-        _write_config(run)
         run.loop.start()
+        _write_config(run_dir, {"config": to_dict(run.config)} | provenance.describe())
         return _train(run)
     finally:
         run.close()
@@ -176,22 +224,24 @@ def start(config: Config, run_dir: Path) -> bool:
 def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
     """Go on with a run exactly where its newest checkpoint stands; returns whether the end was reached.
 
-    `overrides` maps dotted field names to new values, of `RESUMABLE` only.
+    `overrides` maps dotted field names to new values, of `RESUMABLE` only; `config.json` takes them over.
 
     Raises:
-      ConfigError: not a run, or an override that would make it another run.
+      ConfigError: not a run, or a change that would make it another run.
       CheckpointError: no checkpoint that can be used.
+      EnvironmentFault, Diverged: a fault on the way; what was written stays.
     """
-    config = read_config(run_dir)
-    for name, value in overrides.items():
+    for name in overrides:
         if name not in RESUMABLE:
-            raise ConfigError(f"--{name} cannot change when a run is resumed; only {', '.join(sorted(RESUMABLE))} can")
-        group, _, leaf = name.rpartition(".")
-        inner = dataclasses.replace(getattr(config, group), **{leaf: value}) if group else value
-        config = dataclasses.replace(config, **{group or leaf: inner})
-    run = Run(config, run_dir)
+            allowed = ", ".join(map(flag, sorted(RESUMABLE)))
+            raise ConfigError(f"{flag(name)} cannot change when a run is resumed; only {allowed} can")
+    document = _read_document(run_dir)
+    document["config"] |= overrides
+    run = Run(_parse_config(run_dir, document["config"]), run_dir)
     try:
         run.restore()
+        if overrides:
+            _write_config(run_dir, document | {"config": to_dict(run.config)})
         return _train(run)
     finally:
         run.close()
@@ -199,27 +249,42 @@ def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
 
 def read_config(run_dir: Path) -> Config:
     """The configuration of a run directory. Raises ConfigError."""
+    return _parse_config(run_dir, _read_document(run_dir)["config"])
+
+
+def _read_document(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "config.json"
     try:
-        return from_dict(json.loads(path.read_text())["config"])
-    except FileNotFoundError:
+        document = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{run_dir} is not a run: there is no {path.name} in it") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+    if not (isinstance(document, dict) and isinstance(document.get("config"), dict)):
+        raise ConfigError(f"{path} cannot be read: it holds no configuration of a run")
+    return document
+
+
+def _parse_config(run_dir: Path, values: Mapping[str, Any]) -> Config:
+    try:
+        return validate(from_dict(values))
+    except ConfigError as error:
+        raise ConfigError(f"{run_dir / 'config.json'}: {error}") from error
+
+
+def _write_config(run_dir: Path, document: Mapping[str, Any]) -> None:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        aside = run_dir / "config.json.partial"
+        aside.write_text(json.dumps(document, indent=2) + "\n")
+        aside.replace(run_dir / "config.json")
+    except OSError as error:
+        raise ConfigError(f"cannot write to {run_dir}: {error.strerror or error}") from error
 
 
 def _train(run: Run) -> bool:
     with Interrupt() as interrupt:
         return run.train(interrupt)
-
-
-def _write_config(run: Run) -> None:
-    try:
-        run.dir.mkdir(parents=True, exist_ok=True)
-        document = {"config": to_dict(run.config)} | provenance.describe()
-        (run.dir / "config.json").write_text(json.dumps(document, indent=2) + "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot write to {run.dir}: {error.strerror or error}") from error
 
 
 def _crossed(before: int, now: int, interval: int) -> bool:

@@ -183,7 +183,7 @@ def test_bar_on_a_terminal() -> None:
     progress.update(80, [5.0, 7.0])
     progress.close()
     shown = stream.getvalue()
-    assert "return 6" in shown
+    assert "return 6.00" in shown
     assert "80.0/200" in shown
     before, note, after = shown.partition("layer 2 begins\n")
     assert before.endswith(" \r")  # the bar was wiped first

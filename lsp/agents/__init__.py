@@ -1,13 +1,14 @@
-"""The registry of agents, and `build`, which turns a configuration into functions.
+"""The registry of agents; `presets`, which configures one; `build`, which turns a configuration into functions.
 
-An agent is a short file whose `configure` takes a configuration (already of the wanted preset) to the agent's own, and one
-line in `REGISTRY`. What a configuration may say is in `lsp.config`; the switches combine freely.
+An agent is a short file whose `configure` takes a configuration (already of the wanted preset) to the agent's own, and
+one line in `REGISTRY`. What a configuration may say is in `lsp.config`; the switches combine freely.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lsp.config import Config
+from lsp import fields
+from lsp.config import Config, Preset, dissertation, validate
 
 if TYPE_CHECKING:
     from lsp.types import EnvSpec, Recipe
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, Callable[[Config], Config]] = {
     "sac_lsp": lambda config: config,
 }
+
+
+def presets(agent: str = "sac_lsp", preset: str = "modern") -> Config:
+    """The configuration of an agent as we know it best (`modern`), or as the study ran it (`dissertation`).
+
+    Raises:
+      ConfigError: an unknown agent or preset; the message names the nearest.
+    """
+    configure = fields.choose("agent", agent, REGISTRY)
+    config = Config(agent=agent, preset=fields.convert("preset", preset, Preset))
+    return validate(configure(dissertation(config) if preset == "dissertation" else config))
 
 
 def build(config: Config, spec: "EnvSpec") -> "Recipe":

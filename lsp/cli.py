@@ -1,0 +1,157 @@
+"""Reading the command line of `lsp.run`: flags over a preset, and the help page.
+
+The agent and the preset are read first, and everything else with their values as defaults, so that `--help` shows what
+would run. tyro draws that page from the dataclasses and their docstrings. Values are read by `lsp.fields`, as those of
+`config.json` are, because bad input shall end in one line with the nearest right name.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from lsp import fields
+from lsp.agents import REGISTRY, presets
+from lsp.config import Config, ConfigError, from_dict, to_dict, validate
+
+PROGRAM = "python -m lsp.run"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the configuration."""
+
+    name: str = ""
+    """Name of the run's folder; where it is empty, ENV__AGENT__sSEED__DATE-TIME."""
+    runs_dir: str = "runs"
+    """Folder of all runs."""
+    resume: str = ""
+    """Folder of a run to go on with where its newest checkpoint stands. No other flag is needed; --steps, --log-every,
+    --checkpoint-every, --milestone-every and --evaluation.every may change."""
+    dry_run: bool = False
+    """Print the whole configuration and the memory that replay needs, and end."""
+    version: bool = False
+    """Print the version, and end."""
+
+
+class Command(NamedTuple):
+    """A command line."""
+
+    options: Options
+    config: Config  # of a new run: the preset with the flags
+    given: dict[str, Any]  # the configuration's fields that have a flag, by dotted name
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Read the command line (without the program's name).
+
+    Raises:
+      ConfigError: in one line, the flag or value that cannot be and the nearest that can.
+      SystemExit: help was asked for, and printed.
+    """
+    texts = _read([argument for argument in arguments if argument not in ("-h", "--help")])
+    preset = presets(texts.get("agent", Config.agent), texts.get("preset", Config.preset))
+    if len(texts) < len(arguments) and {"-h", "--help"} & set(arguments):
+        _print_help(preset)
+    option_texts = {name: texts.pop(name) for name in fields.kinds(Options) if name in texts}
+    options = fields.build(Options, fields.flatten(Options()) | option_texts)
+    config = from_dict(to_dict(preset) | texts)
+    if "resume" in option_texts:
+        _check_resume(option_texts)
+    else:
+        validate(config)
+    values = fields.flatten(config)
+    return Command(options, config, {name: values[name] for name in texts})
+
+
+def _check_resume(option_texts: dict[str, str]) -> None:
+    if not option_texts["resume"]:
+        raise ConfigError("--resume is empty: give the folder of a run, such as --resume=runs/NAME")
+    for name in ("name", "runs_dir", "dry_run"):
+        if name in option_texts:
+            raise ConfigError(f"{fields.flag(name)} cannot go with --resume: the run and its folder exist already")
+
+
+def _read(arguments: Sequence[str]) -> dict[str, str]:
+    """The text given for each field. A flag given twice counts once, the last time."""
+    kinds = fields.kinds(Options) | fields.kinds(Config)
+    given: dict[str, list[str]] = {}
+    name = ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            spelled, equals, text = argument.removeprefix("--").partition("=")
+            name, negated = _find(spelled, kinds)
+            given[name] = ["false"] * negated + [text] * bool(equals)
+        elif name:
+            given[name].append(argument)
+        else:
+            raise ConfigError(f"unexpected {argument!r}: flags begin with --; see --help")
+    return {name: _join(name, words, kinds[name]) for name, words in given.items()}
+
+
+def _find(spelled: str, kinds: dict[str, Any]) -> tuple[str, bool]:
+    """The field that a flag means, and whether it is the `--no-` form of a boolean."""
+    name = spelled.replace("-", "_")
+    if name in kinds:
+        return name, False
+    positive = re.sub(r"(^|\.)no_", r"\1", name, count=1)
+    if kinds.get(positive) is bool:
+        return positive, True
+    same_leaf = [known for known in kinds if known.endswith(f".{name}")]
+    near = [fields.flag(known) for known in same_leaf or fields.nearest(name, kinds)]
+    remedy = f"did you mean {fields.one_of(near)}?" if near else "see --help"
+    raise ConfigError(f"unknown flag --{spelled}: {remedy}")
+
+
+def _join(name: str, words: Sequence[str], kind: Any) -> str:
+    if not words and kind is not bool:
+        raise ConfigError(f"{fields.flag(name)} needs a value; see --help")
+    if len(words) > 1 and get_origin(kind) is not tuple:
+        raise ConfigError(f"unexpected {words[1]!r} after {fields.flag(name)}={words[0]}; see --help")
+    return ",".join(words) if words else "true"
+
+
+@dataclass(frozen=True)
+class _Page:
+    options: Annotated[Options, tyro.conf.arg(name="")]
+    config: Annotated[Config, tyro.conf.arg(name="")]
+
+
+def _print_help(preset: Config) -> None:
+    description = (
+        f"Train an agent: {fields.one_of(REGISTRY)}. Lists have commas (256,256); a switch is --x, --no-x or --x=false."
+        f"\n\nDefaults shown are those of --agent={preset.agent} --preset={preset.preset}."
+    )
+    registry = ConstructorRegistry()
+    registry.primitive_rule(_help_rule)
+    defaults = _Page(Options(), preset)
+    tyro.cli(
+        _Page, prog=PROGRAM, description=description, args=["--help"], default=defaults, registry=registry,
+        config=(tyro.conf.FlagConversionOff,),
+    )  # fmt: skip
+
+
+def _help_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How the help page writes a field's type and default: as `lsp.fields` reads them."""
+    kind: Any = info.type
+    if not (kind in (int, float, str, bool) or get_origin(kind) in (tuple, Literal)):
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=_metavar(kind),
+        instance_from_str=lambda words: fields.convert("", words[0], kind),
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [fields.to_text(value)],
+    )
+
+
+def _metavar(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        return _metavar(get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        return f"{_metavar(get_args(kind)[0])},..."
+    choices = ("true", "false") if kind is bool else get_args(kind)
+    return f"{{{','.join(choices)}}}" if choices else kind.__name__.upper()

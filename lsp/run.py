@@ -1,0 +1,105 @@
+"""The command line: `python -m lsp.run --agent=NAME`; see `--help`.
+
+Expected errors end in one line, `lsp: error: ...`, and a status: 2 for bad input, before anything is written; 1 for a
+fault during the run. An interrupted run ends with 130 and can be resumed. LSP_DEBUG=1 shows tracebacks.
+"""
+
+import json
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from lsp import cli, fields
+from lsp.config import Config, ConfigError
+
+BAD_INPUT, FAULT, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says, and return the exit status."""
+    try:
+        command = cli.parse(sys.argv[1:] if arguments is None else arguments)
+        if command.options.version:
+            return _print_version()
+        if command.options.dry_run:
+            return _dry_run(command)
+        return _train(command)
+    except ConfigError as error:
+        return _fail(error, BAD_INPUT)
+    except KeyboardInterrupt:
+        print("lsp: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULT
+
+
+def run_dir(options: cli.Options, config: Config) -> Path:
+    """The folder of a new run. Raises ConfigError."""
+    if Path(options.name).name != options.name or options.name == "..":
+        raise ConfigError(f"--name={options.name}: must be the name of one folder; --runs-dir says where")
+    env = re.sub(r"[^\w.-]", "", config.env)
+    default = f"{env}__{config.agent}__s{config.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path(options.runs_dir) / (options.name or default)
+
+
+def _train(command: cli.Command) -> int:
+    options, config = command.options, command.config
+    folder = Path(options.resume) if options.resume else run_dir(options, config)
+    if not options.resume and config.steps <= config.learning_starts:
+        print(f"lsp: note: --steps={config.steps} ends before --learning-starts={config.learning_starts}: no learning")
+    # JAX comes with these, and takes seconds.
+    from lsp import train
+    from lsp.checkpoint import CheckpointError
+    from lsp.envs import EnvironmentFault
+
+    try:
+        finished = train.resume(folder, command.given) if options.resume else train.start(config, folder)
+    except (CheckpointError, EnvironmentFault, train.Diverged, OSError) as error:
+        return _fail(error, FAULT)
+    if finished:
+        print(f"lsp: finished: {folder}")
+        return 0
+    print(f"lsp: stopped; to go on: {cli.PROGRAM} --resume={folder}")
+    return INTERRUPTED
+
+
+def _dry_run(command: cli.Command) -> int:
+    from lsp import envs, memory
+
+    config = command.config
+    with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
+        spec = envs.spec_of(env)
+    print(f"# would write to {run_dir(command.options, config)}")
+    for name, value in fields.flatten(config).items():
+        print(f"{fields.flag(name)}={shlex.quote(fields.to_text(value))}")
+    available = memory.available_bytes()
+    free = "" if available is None else f"; {available / 1e9:.2f} GB are free"
+    print(f"# {config.env}: {spec.observation_dim} observations, {spec.action_dim} actions")
+    print(f"# replay of {config.replay.capacity:,} rows: {memory.replay_bytes(config, spec) / 1e9:.2f} GB{free}")
+    memory.check(config, spec)
+    return 0
+
+
+def _print_version() -> int:
+    from lsp import provenance
+
+    revision = provenance.git_revision()
+    print(f"lsp {provenance.versions()['lsp']}" + (f", revision {revision}" if revision else ""))
+    return 0
+
+
+def _fail(error: Exception, status: int) -> int:
+    if os.environ.get("LSP_DEBUG"):
+        raise error
+    print(f"lsp: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

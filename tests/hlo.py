@@ -1,0 +1,18 @@
+"""What XLA made of a function, from shapes alone: nothing is allocated, so that rings of a million rows can be checked."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def whole_array_copies(
+    function: Callable[..., Any], *shapes: Any, donate: int | tuple[int, ...] = 0, min_elements: int
+) -> tuple[list[str], int]:
+    """Copies and selects of arrays of `min_elements` or more in the compiled code, and its temporaries in bytes."""
+    compiled = jax.jit(function, donate_argnums=donate).lower(*shapes).compile()
+    found = re.findall(r"= (\w+\[([\d,]+)\])\S* (copy|select)\(", compiled.as_text())
+    large = [f"{what} {array}" for array, dims, what in found if math.prod(map(int, dims.split(","))) >= min_elements]
+    return large, compiled.memory_analysis().temp_size_in_bytes

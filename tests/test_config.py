@@ -1,0 +1,194 @@
+"""What a configuration may be, and that the study's never drifts."""
+
+import ast
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import pytest
+
+from lsp import config as config_module
+from lsp import fields
+from lsp.agents import presets
+from lsp.config import Config, ConfigError, CriticConfig, ReplayConfig, dissertation, from_dict, to_dict, validate
+
+# Sources: "code" is github.com/haarnoja/sac at ca39be1, which the study ran; "ours" is what it does not decide.
+STUDY: dict[str, tuple[Any, str]] = {
+    "agent": ("sac_lsp", "the baseline of the study"),
+    "preset": ("dissertation", "ours"),
+    "env": ("lsp/RllabAnt-v0", "code: examples/variants.py, ant is rllab's AntEnv"),
+    "env_kwargs": ("{}", "code: AntEnv as it is"),
+    "steps": (1_000_000, "ours: the study's 10,002 epochs of 1,000 steps are for --steps"),
+    "seed": (0, "ours: the study ran seeds 1 to 5"),
+    "gamma": (0.99, "code: examples/variants.py, discount"),
+    "reward_scale": (10.0, "code: examples/variants.py, scale_reward of ant"),
+    "n_step": (1, "code: sac/algos/sac.py, one-step target"),
+    "utd": (1.0, "code: examples/variants.py, n_train_repeat"),
+    "block": (1, "code: sac/algos/base.py, an update after every step"),
+    "warmup_steps": (0, "code: the policy acts from the first step"),
+    "learning_starts": (1_000, "code: examples/variants.py, min_pool_size"),
+    "flow.num_couplings": (2, "code: examples/variants.py, policy_coupling_layers"),
+    "flow.hidden_sizes": ((0,), "code: examples/variants.py, policy_s_t_units is the action dimension"),
+    "flow.embedding_sizes": ((128, 128, 0), "code: examples/variants.py, preprocessing: twice the action dimension"),
+    "flow.activation": ("tanh", "code: sac/distributions/real_nvp_bijector.py, hidden layers of s and t"),
+    "flow.separate_nets": (True, "code: sac/distributions/real_nvp_bijector.py, s and t are two networks"),
+    "flow.max_log_scale": (math.inf, "code: sac/distributions/real_nvp_bijector.py, exp(s) of a linear output"),
+    "flow.zero_init": (False, "code: sac/distributions/real_nvp_bijector.py, Xavier in every layer"),
+    "flow.bias_std": (1.0, "code: sac/distributions/real_nvp_bijector.py, biases drawn from N(0, 1)"),
+    "flow.log_det": ("approximate", "code: sac/policies/latent_space_policy.py, log(1 - tanh^2 + 1e-6)"),
+    "critic.count": (1, "code: examples/mujoco_all_sac.py, one Q"),
+    "critic.hidden_sizes": ((128, 128), "code: examples/variants.py, layer_size"),
+    "critic.layer_norm": (False, "code: sac/misc/mlp.py"),
+    "critic.value_network": (True, "code: sac/algos/sac.py, V with a target copy"),
+    "critic.space": ("layer", "code: sac/envs/hierarchy_proxy_env.py, Q of the latent in upper layers"),
+    "critic.target": ("min", "ours: all the same with one Q"),
+    "critic.loss": ("mse", "code: sac/algos/sac.py, 0.5 mean(delta^2)"),
+    "critic.tau": (0.01, "code: examples/variants.py, tau"),
+    "critic.learning_rate": (3e-4, "code: examples/variants.py, lr"),
+    "policy.gradient": ("likelihood_ratio", "code: sac/algos/sac.py, reparameterize off"),
+    "policy.q": ("first", "code: sac/algos/sac.py, the only Q"),
+    "policy.prior": ("normal", "code: examples/mujoco_all_sac.py, action_prior"),
+    "policy.learning_rate": (3e-4, "code: examples/variants.py, lr"),
+    "temperature.learned": (False, "code: sac/algos/sac.py has none, scale_reward plays its part"),
+    "temperature.initial": (1.0, "code: sac/algos/sac.py, log pi has weight 1"),
+    "temperature.target_entropy_per_dim": (-0.5, "ours: unused where the temperature is fixed"),
+    "temperature.learning_rate": (3e-4, "ours: unused where the temperature is fixed"),
+    "normalize.observations": (False, "code: no normalizer of observations"),
+    "normalize.rewards": (False, "code: no normalizer of rewards"),
+    "replay.kind": ("uniform", "code: sac/replay_buffers/simple_replay_buffer.py"),
+    "replay.capacity": (1_000_000, "code: examples/variants.py, max_size"),
+    "replay.batch_size": (128, "code: examples/variants.py, batch_size"),
+    "executors.engine": ("inproc", "code: one process"),
+    "executors.count": (1, "code: one environment"),
+    "evaluation.every": (25_000, "ours: the study evaluated every 1,000 steps"),
+    "evaluation.episodes": (10, "ours: the study evaluated one episode"),
+    "evaluation.protocols": (("fixed_latent", "sampled", "mode"), "code: one latent a rollout; the others are ours"),
+    "log_every": (1_000, "code: examples/variants.py, epoch_length"),
+    "checkpoint_every": (100_000, "ours"),
+    "milestone_every": (500_000, "ours"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(fields.kinds(Config).keys() | STUDY.keys()))
+def test_the_dissertation_preset_never_drifts(name: str) -> None:
+    value, source = STUDY[name]
+    assert fields.flatten(presets("sac_lsp", "dissertation"))[name] == value, source
+
+
+def test_presets_are_valid_and_modern_is_the_default() -> None:
+    assert presets() == presets("sac_lsp", "modern") == Config()
+    assert presets("sac_lsp", "dissertation") == dissertation(Config())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sac_lps",), "--agent=sac_lps: must be .*; did you mean sac_lsp?"),
+        (("sac_lsp", "dissertatoin"), "--preset=dissertatoin: must be modern or dissertation; did you mean dissertation?"),
+    ],
+)
+def test_presets_name_the_nearest(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        presets(*arguments)
+
+
+@pytest.mark.parametrize("preset", ["modern", "dissertation"])
+def test_json_round_trip(preset: str) -> None:
+    config = presets("sac_lsp", preset)
+    assert from_dict(json.loads(json.dumps(to_dict(config), allow_nan=False))) == config
+
+
+def test_from_dict_is_strict() -> None:
+    values = to_dict(Config())
+    with pytest.raises(ConfigError, match=r"missing fields: flow.log_det, gamma$"):
+        from_dict({name: value for name, value in values.items() if name not in ("gamma", "flow.log_det")})
+    with pytest.raises(ConfigError, match=r"unknown fields: gama, replay$"):
+        from_dict(values | {"gama": 0.9, "replay": {}})
+    with pytest.raises(ConfigError, match=r"^--critic.count=many: must be a whole number"):
+        from_dict(values | {"critic.count": "many"})
+
+
+def test_validate_gives_every_value_its_type() -> None:
+    loose = Config(utd=1, critic=CriticConfig(hidden_sizes=[16, 16]))  # type: ignore[arg-type]
+    config = validate(loose)
+    assert config.critic.hidden_sizes == (16, 16)
+    assert isinstance(config.utd, float)
+
+
+def replaced(name: str, value: Any) -> Config:
+    """The default configuration with one field of the given dotted name replaced, unchecked."""
+    group, _, leaf = name.rpartition(".")
+    if group:
+        value = dataclasses.replace(getattr(Config(), group), **{leaf: value})
+    return dataclasses.replace(Config(), **{group or leaf: value})
+
+
+def base(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+NUMBERS = {name: base(kind) for name, kind in fields.kinds(Config).items() if base(kind) in (int, float)}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_number_is_unchecked(name: str) -> None:
+    wrong = -1 if NUMBERS[name] is int else math.nan
+    with pytest.raises(ConfigError) as caught:
+        validate(replaced(name, wrong))
+    assert str(caught.value).startswith(f"{fields.flag(name)}={wrong}: must be ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("gamma", 1.0),
+        ("critic.tau", 0.0),
+        ("critic.tau", 1.1),
+        ("utd", 0.0),
+        ("reward_scale", math.inf),
+        ("temperature.initial", 0.0),
+        ("flow.hidden_sizes", ()),
+        ("flow.hidden_sizes", (-1,)),
+        ("critic.hidden_sizes", (16, 0)),
+        ("evaluation.protocols", ()),
+        ("evaluation.protocols", ("sampled", "median")),
+        ("policy.q", "maximum"),
+        ("replay.capacity", 100),
+        ("env_kwargs", "[1]"),
+        ("env_kwargs", "{'a': 1}"),
+        ("learning_starts", 127),
+        ("policy.gradient", "likelihood_ratio"),
+    ],
+)
+def test_one_value_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(replaced(name, value))
+    message = str(caught.value)
+    assert message.startswith(fields.flag(name))
+    assert "\n" not in message
+
+
+def test_the_least_that_goes_together() -> None:
+    small = Config(learning_starts=130, n_step=2, replay=ReplayConfig(capacity=128), critic=CriticConfig(value_network=True))
+    small = dataclasses.replace(small, policy=dataclasses.replace(small.policy, gradient="likelihood_ratio"))
+    small = dataclasses.replace(small, executors=dataclasses.replace(small.executors, count=2), block=64)
+    assert validate(small) == small
+    with pytest.raises(ConfigError, match=r"--learning-starts=129: must be at least 130, the first full batch"):
+        validate(dataclasses.replace(small, learning_starts=129))
+    with pytest.raises(ConfigError, match=r"--replay.capacity=128: must be at least --block times .*, 130"):
+        validate(dataclasses.replace(small, block=65))
+
+
+def test_every_field_says_what_it_is() -> None:
+    tree = ast.parse(Path(config_module.__file__).read_text())
+    silent = []
+    for record in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("Config")):
+        assert ast.get_docstring(record)
+        for statement, following in zip(record.body, [*record.body[1:], ast.Pass()], strict=True):
+            if isinstance(statement, ast.AnnAssign) and "Config" not in ast.unparse(statement.annotation):
+                says = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+                silent += [] if says else [ast.unparse(statement.target)]
+    assert silent == []

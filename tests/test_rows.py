@@ -1,0 +1,50 @@
+"""Packing and unpacking are inverses, and cost NumPy users no copy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lsp import rows
+from lsp.types import Transition
+
+OBSERVATION, ACTION = 5, 3
+
+
+def transition(rng: np.random.Generator, *leading: int) -> Transition:
+    def numbers(*shape: int) -> np.ndarray:
+        return rng.standard_normal((*leading, *shape)).astype(np.float32)
+
+    return Transition(numbers(OBSERVATION), numbers(ACTION), numbers(), numbers(), numbers(OBSERVATION))
+
+
+@pytest.mark.parametrize("leading", [(), (7,), (2, 3), (0,)])
+@pytest.mark.parametrize("library", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_unpack_inverts_pack(rng: np.random.Generator, leading: tuple[int, ...], library: Callable[..., Any]) -> None:
+    original = Transition(*map(library, transition(rng, *leading)))
+    packed = rows.pack(original)
+    assert packed.shape == (*leading, rows.width(OBSERVATION, ACTION))
+    assert isinstance(packed, np.ndarray) == (library is np.asarray)
+    for field, back in zip(original, rows.unpack(packed, OBSERVATION), strict=True):
+        assert type(back) is type(field)
+        np.testing.assert_array_equal(back, field, strict=True)
+
+
+def test_pack_inverts_unpack(rng: np.random.Generator) -> None:
+    packed = rng.standard_normal((4, rows.width(OBSERVATION, ACTION))).astype(np.float32)
+    np.testing.assert_array_equal(rows.pack(rows.unpack(packed, OBSERVATION)), packed, strict=True)
+
+
+def test_order_in_a_row() -> None:
+    packed = rows.pack(Transition(np.array([1, 2]), np.array([3]), np.array(4), np.array(5), np.array([6, 7])))
+    np.testing.assert_array_equal(packed, [1, 2, 3, 4, 5, 6, 7])
+
+
+def test_unpacked_numpy_rows_are_views() -> None:
+    packed = np.zeros((2, rows.width(OBSERVATION, ACTION)), np.float32)
+    for number, field in enumerate(rows.unpack(packed, OBSERVATION), start=1):
+        field[...] = number
+    expected = np.repeat([1, 2, 3, 4, 5], [OBSERVATION, ACTION, 1, 1, OBSERVATION])
+    np.testing.assert_array_equal(packed, [expected, expected])
