@@ -80,3 +80,52 @@ def n_step_transitions(steps: Sequence[Step], n: int, gamma: float) -> list[NSte
         first = steps[start]
         transitions.append(NStepTransition(first.observation, first.action, reward, discount, step.next_observation))
     return transitions
+
+
+def layer_norm(params: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return (x - x.mean()) / math.sqrt(x.var() + 1e-6) * params["scale"] + params["bias"]
+
+
+def value_member(params: dict[str, Any], k: int, inputs: list[np.ndarray], hidden_sizes: list[int], norm: bool) -> np.ndarray:
+    """Member k of a value ensemble at one row: a plain network of the concatenated inputs."""
+    columns = slice(k * hidden_sizes[0], (k + 1) * hidden_sizes[0])
+    kernel = np.concatenate([params[f"first_kernel_{i}"][:, columns] for i in range(len(inputs))])
+    hidden = dense({"kernel": kernel, "bias": params["first_bias"][columns]}, np.concatenate(inputs))
+    for i in range(len(hidden_sizes)):
+        if norm:
+            hidden = layer_norm(params[f"norm_{k}_{i}"], hidden)
+        hidden = dense(params[f"dense_{k}_{i}"], np.maximum(hidden, 0))
+    return hidden
+
+
+def sum_tree_set(leaves: np.ndarray, indices: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Leaves after one write at a time; indices outside, infinities and NaN are ignored, what is below f32 counts as 0."""
+    leaves = leaves.copy()
+    for index, value in zip(indices, values, strict=True):
+        if 0 <= index < len(leaves) and math.isfinite(value):
+            leaves[index] = value if value >= np.finfo(np.float32).tiny else 0
+    return leaves
+
+
+def sum_tree_levels(leaves: np.ndarray) -> list[np.ndarray]:
+    """Nodes [nodes, 16] of every level, root first: children added from left to right in float32."""
+    levels: list[np.ndarray] = []
+    while not levels or len(levels[0]) > 1:
+        nodes = np.pad(leaves, (0, -len(leaves) % 16)).reshape(-1, 16)
+        levels.insert(0, nodes)
+        leaves = nodes[:, 0]
+        for child in range(1, 16):
+            leaves = leaves + nodes[:, child]
+    return levels
+
+
+def sum_tree_find(leaves: np.ndarray, mass: float) -> int:
+    """The first leaf above zero whose running sum exceeds `mass`, or else the last above zero, or else 0."""
+    found, running = 0, 0.0
+    for index, leaf in enumerate(leaves):
+        running += float(leaf)
+        if leaf > 0:
+            found = index
+            if mass < running:
+                break
+    return found

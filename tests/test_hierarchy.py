@@ -95,4 +95,4 @@ def test_an_empty_stack_is_the_identity(shape: tuple[int, ...]) -> None:
 def test_flows_and_layers_must_pair_up(function: object) -> None:
     s = stack(2)
     with pytest.raises(ValueError, match="zip"):
-        function(s.flows, s.layers[:1], s.latent, s.observation)
+        function(s.flows, [], s.latent, s.observation)

@@ -1,0 +1,217 @@
+"""An executor's rows and books against the bare environment's own account."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+
+from lsp import checkpoint, envs, rows
+from lsp.executors.executor import Executor, Step
+from tests import reference
+
+GAMMA = 0.9
+LIMIT = 6
+TASKS = ("lsp/PointMass-v0", "lsp/RllabAnt-v0")
+
+
+class Countdown(gymnasium.Env):
+    """Counts its steps and terminates at the third of every odd episode; `lsp.envs` cannot restore it."""
+
+    observation_space, action_space = Box(-np.inf, np.inf, (1,)), Box(-1.0, 1.0, (1,))
+
+    def __init__(self, fails_at: int = 0) -> None:
+        self.episode, self.steps, self.fails_at = 0, 0, fails_at
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.episode, self.steps, self.seed = self.episode + 1, 0, seed
+        return np.array([100.0 * self.episode]), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps == self.fails_at:
+            raise ArithmeticError("no more")
+        terminated = self.steps == 3 and self.episode % 2 == 1
+        info = {"steps": float(self.steps), "count": self.steps, "name": "countdown", "array": np.ones(2)}
+        return np.array([100.0 * self.episode + self.steps]), 1.0, terminated, self.steps == 5, info
+
+
+def task(name: str, seed: int = 0, n_step: int = 1, limit: int = LIMIT) -> Executor:
+    return Executor(envs.make(name, max_episode_steps=limit), seed, GAMMA, n_step)
+
+
+def countdown(n_step: int = 1, seed: int = 0, **kwargs: int) -> Executor:
+    return Executor(envs.BoxEnv(Countdown(**kwargs), "countdown"), seed, GAMMA, n_step)
+
+
+def actions(dim: int, count: int) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (count, dim)).astype(np.float32)
+
+
+def run(executor: Executor, steps: np.ndarray) -> list[Step]:
+    """Layer actions are the environment's actions plus 10, so that a mix-up shows."""
+    return [executor.step(action, action + 10) for action in steps]
+
+
+def bare_steps(env: gymnasium.Env, seed: int, steps: np.ndarray) -> list[reference.Step]:
+    record, (observation, _) = [], env.reset(seed=seed)
+    for action in steps:
+        successor, reward, terminated, truncated, _ = env.step(action)
+        record.append(reference.Step(observation, action + 10, float(reward), successor, terminated, truncated))
+        observation = env.reset()[0] if terminated or truncated else successor
+    return record
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("name", [*TASKS, "countdown"])
+def test_rows_are_what_the_bare_environment_did(name: str, n_step: int) -> None:
+    if name == "countdown":
+        executor, bare = countdown(n_step), Countdown()
+    else:
+        executor, bare = task(name, 3, n_step), gymnasium.make(name, max_episode_steps=LIMIT)
+    chosen = actions(executor.spec.action_dim, 4 * LIMIT)
+    first = executor.reset()
+    twin = reference.n_step_transitions(bare_steps(bare, 3, chosen), n_step, GAMMA)
+    np.testing.assert_array_equal(first, twin[0].observation.astype(np.float32))
+    steps = run(executor, chosen)
+    assert [step.row is None for step in steps] == [True] * (n_step - 1) + [False] * len(twin)
+    for step, expected in zip(steps[n_step - 1 :], twin, strict=True):
+        row = rows.unpack(step.row, executor.spec.observation_dim)
+        np.testing.assert_array_equal(row.observation, expected.observation.astype(np.float32))
+        np.testing.assert_array_equal(row.action, expected.action)
+        np.testing.assert_array_equal(row.next_observation, expected.next_observation.astype(np.float32))
+        np.testing.assert_allclose([row.reward, row.discount], [expected.reward, expected.discount], 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_time_limit_is_no_termination(name: str) -> None:
+    executor = task(name)
+    executor.reset()
+    *_, last = run(executor, actions(executor.spec.action_dim, LIMIT))
+    row = rows.unpack(last.row, executor.spec.observation_dim)
+    assert row.discount == np.float32(GAMMA)
+    assert not last.episode.terminated
+    assert not np.array_equal(row.next_observation, executor.observation)  # the next episode's first
+
+
+def test_a_termination() -> None:
+    executor = countdown()
+    executor.reset()
+    steps = run(executor, actions(1, 9))
+    found = [rows.unpack(step.row, 1) for step in steps]
+    assert [row.discount == 0 for row in found] == [False] * 2 + [True] + [False] * 6
+    # Episode 1 ends at its third step by termination, episode 2 at its fifth by a time limit.
+    assert [int(row.next_observation[0]) for row in found] == [101, 102, 103, 201, 202, 203, 204, 205, 301]
+    assert [int(row.observation[0]) for row in found] == [100, 101, 102, 200, 201, 202, 203, 204, 300]
+    assert [step.episode and (step.episode.length, step.episode.terminated) for step in steps] == [
+        *[None] * 2, (3, True), *[None] * 4, (5, False), None,
+    ]  # fmt: skip
+
+
+def test_books_of_an_episode() -> None:
+    executor = task("lsp/RllabAnt-v0")
+    chosen = actions(8, 2 * LIMIT)
+    executor.reset()
+    steps = run(executor, chosen)
+    bare, account = gymnasium.make("lsp/RllabAnt-v0", max_episode_steps=LIMIT), []
+    for episode in (chosen[:LIMIT], chosen[LIMIT:]):
+        bare.reset(seed=None if account else 0)
+        account += [(reward, info) for _, reward, _, _, info in map(bare.step, episode)]
+    for start, ended in ((0, steps[LIMIT - 1]), (LIMIT, steps[-1])):
+        rewards = [reward for reward, _ in account[start : start + LIMIT]]
+        infos = [info for _, info in account[start : start + LIMIT]]
+        assert ended.episode.length == LIMIT
+        assert ended.episode.episode_return == pytest.approx(sum(rewards))
+        means = {name: np.mean([info[name] for info in infos]) for name in infos[0]}
+        assert ended.episode.info == pytest.approx(means)
+        discounted = [sum(GAMMA ** (t - k) * rewards[k] for k in range(t + 1)) for t in range(LIMIT)]
+        assert [step.discounted_return for step in steps[start : start + LIMIT]] == pytest.approx(discounted)
+
+
+def test_only_numbers_of_info_are_averaged() -> None:
+    executor = countdown()
+    executor.reset()
+    assert run(executor, actions(1, 3))[-1].episode.info == {"steps": 2.0}
+
+
+def through_a_checkpoint(state: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return checkpoint.load(checkpoint.save(folder, 1, {}, state))[1]
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("pause", [0, 2, LIMIT - 1, LIMIT, LIMIT + 1])
+def test_goes_on_exactly(name: str, n_step: int, pause: int, tmp_path: Path) -> None:
+    first, second = (task(name, seed, n_step) for seed in (5, 99))
+    chosen = actions(first.spec.action_dim, 3 * LIMIT)
+    first.reset()
+    run(first, chosen[:pause])
+    taken = first.get_state()
+    state = through_a_checkpoint(taken, tmp_path)
+    uninterrupted = run(first, chosen[pause:])
+    np.testing.assert_equal(through_a_checkpoint(taken, tmp_path), state)  # what was taken does not move on
+    second.set_state(state)
+    np.testing.assert_equal(run(second, chosen[pause:]), uninterrupted)
+    np.testing.assert_equal(first.observation, second.observation)
+
+
+def test_an_environment_that_cannot_be_restored_begins_an_episode(tmp_path: Path) -> None:
+    n_step, whole = 3, 50
+    first = countdown(n_step, seed=7)
+    first.reset()
+    before = run(first, actions(1, 4))  # three steps of episode 1, one of episode 2
+    state = through_a_checkpoint(first.get_state(), tmp_path)
+    second = countdown(n_step, seed=7)
+    second.set_state(state)
+    after = run(second, actions(1, whole))
+    found = [rows.unpack(step.row, 1) for step in [*before, *after] if step.row is not None]
+    assert len(found) == 4 + whole - (n_step - 1)  # not one row is lost
+    for row in found:  # nor does any reach from one episode into another
+        assert row.observation // 100 == row.next_observation // 100
+    assert after[2].episode.length == 3
+    assert after[2].discounted_return == pytest.approx(1 + GAMMA + GAMMA**2)
+
+
+def test_seeds_of_an_environment_that_cannot_be_restored() -> None:
+    """Neither the first episodes come back, nor a neighbor's."""
+
+    def resumed_seed(seed: int, steps: int) -> int | None:
+        first, second = countdown(seed=seed), countdown(seed=seed)
+        first.reset()
+        run(first, actions(1, steps))
+        second.set_state(first.get_state())
+        return second.env.unwrapped.seed
+
+    used = [resumed_seed(seed, steps) for seed in range(4) for steps in (0, 1, 4)]
+    assert len({*used, *range(5)}) == len(used) + 5
+    assert resumed_seed(2, 4) == resumed_seed(2, 4)
+
+
+def test_one_seed_one_stream() -> None:
+    left, right, other = (task("lsp/PointMass-v0", seed) for seed in (1, 1, 2))
+    np.testing.assert_equal(left.reset(), right.reset())
+    assert not np.array_equal(left.observation, other.reset())
+    np.testing.assert_equal(run(left, actions(2, 20)), run(right, actions(2, 20)))
+
+
+def test_an_environment_that_raises() -> None:
+    executor = countdown(fails_at=2)
+    executor.reset()
+    with pytest.raises(envs.EnvironmentFault, match="countdown raised ArithmeticError: no more at step 2"):
+        run(executor, actions(1, 2))
+
+
+def test_state_is_plain() -> None:
+    """JSON and arrays of numbers, nothing else."""
+    executor = task("lsp/RllabAnt-v0", n_step=3)
+    executor.reset()
+    run(executor, actions(8, 4))
+
+    def plain(value: Any) -> Any:
+        return value.tolist() if isinstance(value, np.ndarray) else value.item()
+
+    json.dumps(executor.get_state(), default=plain)

@@ -1,0 +1,91 @@
+"""Networks against plain loops, and the distributions they start from."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from lsp.networks import MLP, Conditioner, ValueEnsemble
+from tests import reference
+from tests.builders import random_params
+
+ROWS = 4
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_mlp_equals_the_plain_loop(activation: str, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(ROWS, 3)).astype(np.float32)
+    net = MLP((5, 2), activation)
+    params = random_params(lambda key: net.init(key, x)["params"], rng)
+    expected = [reference.mlp(params, row, activation) for row in x]
+    np.testing.assert_allclose(jax.jit(net.apply)({"params": params}, x), expected, atol=1e-6)
+    linear = MLP((5, 2), activation, activate_last=False)
+    expected = [reference.dense(params["Dense_1"], reference.mlp({"Dense_0": params["Dense_0"]}, x[0], activation))]
+    np.testing.assert_allclose(jax.jit(linear.apply)({"params": params}, x[:1]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("separate_nets", [False, True])
+def test_conditioner_of_a_fresh_layer(separate_nets: bool, key: jax.Array) -> None:
+    """Zeros where asked; else each bias drawn with its standard deviation and shift unlike log-scale."""
+    untouched, embedding = np.ones((ROWS, 2), np.float32), np.ones((ROWS, 3), np.float32)
+
+    def outputs(zero_init: bool, bias_std: float) -> tuple[np.ndarray, np.ndarray]:
+        net = Conditioner(400, (6,), "tanh", separate_nets, zero_init, bias_std)
+        return jax.jit(lambda key: net.init_with_output(key, untouched, embedding)[0])(key)
+
+    for zeros in outputs(True, 1.0):
+        np.testing.assert_array_equal(zeros, np.zeros((ROWS, 400)))
+    shift, log_scale = outputs(False, 5.0)
+    assert shift.shape == log_scale.shape == (ROWS, 400)
+    assert np.abs(np.corrcoef(shift[0], log_scale[0])[0, 1]) < 0.3
+    # Hidden units are below 1 and output kernels small, so that biases make most of the spread.
+    assert 4.0 < np.std(shift[0]) < 6.5
+
+
+def test_separate_nets_share_nothing(rng: np.random.Generator) -> None:
+    """The shift's gradient reaches no parameter of the log-scale, and reaches half of the shared net's output."""
+    untouched, embedding = rng.normal(size=(ROWS, 2)), rng.normal(size=(ROWS, 3))
+    for separate in (True, False):
+        net = Conditioner(2, (6,), separate_nets=separate)
+        params = random_params(lambda key, net=net: net.init(key, untouched, embedding)["params"], rng)
+        gradient = jax.jit(jax.grad(lambda p, net=net: net.apply({"params": p}, untouched, embedding)[0].sum()))(params)
+        names = {name for name, tree in gradient.items() if any(np.any(leaf) for leaf in jax.tree.leaves(tree))}
+        assert names == ({"shift_hidden", "shift_out"} if separate else {"both_hidden", "both_out"})
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("hidden_sizes", [[7], [7, 5]])
+def test_ensemble_equals_one_network_a_member(
+    hidden_sizes: list[int], layer_norm: bool, rng: np.random.Generator
+) -> None:
+    observation, action = rng.normal(size=(ROWS, 3)), rng.normal(size=(ROWS, 2))
+    net = ValueEnsemble(3, hidden_sizes, num_outputs=2, layer_norm=layer_norm)
+    params = random_params(lambda key: net.init(key, observation, action)["params"], rng)
+    values = jax.jit(net.apply)({"params": params}, observation, action)
+    assert values.shape == (3, ROWS, 2)
+    for k in range(3):
+        for b in range(ROWS):
+            expected = reference.value_member(params, k, [observation[b], action[b]], hidden_sizes, layer_norm)
+            np.testing.assert_allclose(values[k, b], expected, atol=1e-5)
+
+
+def test_ensemble_members_start_differently_with_their_own_fan(key: jax.Array) -> None:
+    """Xavier-uniform over each input's own width: bound sqrt(6 / (fan-in + H))."""
+    net = ValueEnsemble(2, (300,))
+    params = jax.jit(net.init)(key, np.ones(30, np.float32), np.ones(6, np.float32))["params"]
+    for name, fan_in in (("first_kernel_0", 30), ("first_kernel_1", 6)):
+        bound = math.sqrt(6 / (fan_in + 300))
+        assert 0.98 * bound < np.max(np.abs(params[name])) <= bound
+        assert not np.any(params[name][:, :300] == params[name][:, 300:])
+    assert np.all(params["first_bias"] == 0)
+
+
+def test_leading_axes_are_free(rng: np.random.Generator) -> None:
+    observation, action = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 2))
+    net = ValueEnsemble(2, (5,))
+    params = random_params(lambda key: net.init(key, observation, action)["params"], rng)
+    apply = jax.jit(lambda s, a: net.apply({"params": params}, s, a))
+    values = apply(observation, action)
+    assert values.shape == (2, 2, 3, 1)
+    np.testing.assert_allclose(values[:, 1, 2], apply(observation[1, 2], action[1, 2]), atol=1e-6)
