@@ -163,7 +163,7 @@ class Config:
     they were taken, are left out of the target: a bias that is cheap at short control steps."""
     utd: Positive = 1.0
     """Updates per collected transition, above 0; 0.25 is one update every fourth step."""
-    block: Count = 1
+    block: Count = 8
     """Steps of every executor between two dispatches of updates; acting uses parameters up to this many steps old."""
     warmup_steps: Natural = 5_000
     """Environment steps of uniformly random actions at the start."""
@@ -192,6 +192,7 @@ def dissertation(config: Config) -> Config:
         preset="dissertation",
         reward_scale=10.0,
         n_step=1,
+        block=1,
         warmup_steps=0,
         learning_starts=1_000,
         flow=FlowConfig(

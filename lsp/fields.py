@@ -103,8 +103,8 @@ def choose(name: str, text: str, choices: Mapping[str, T]) -> T:
 
 
 def nearest(text: str, options: Iterable[str]) -> list[str]:
-    """Up to three options spelled like `text`, best first."""
-    return difflib.get_close_matches(text, options, n=3, cutoff=0.6)
+    """The option spelled most like `text`; none where nothing comes near."""
+    return difflib.get_close_matches(text, options, n=1, cutoff=0.6)
 
 
 def one_of(options: Iterable[str]) -> str:

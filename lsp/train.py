@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -75,7 +75,7 @@ class Run:
             self._began = time.perf_counter()
             while loop.step < config.steps and not interrupt.requested:
                 before = loop.step
-                episodes = self._advance()
+                episodes = loop.advance()
                 self._recent += episodes
                 shown.extend(episode.episode_return for episode in episodes)
                 progress.update(loop.step, shown)
@@ -90,13 +90,6 @@ class Run:
             progress.note(f"writing a checkpoint at step {loop.step:,}")
             self.save(metrics, evaluations)
         return loop.step >= config.steps
-
-    def _advance(self) -> Sequence[Episode]:
-        try:
-            return self.loop.advance()
-        except EnvironmentFault:
-            self._require_finite(self.loop.state.agent)  # if it is the policy that is broken, the environment is not
-            raise
 
     @contextmanager
     def _outputs(self) -> Iterator[tuple[JsonLines, JsonLines, Progress]]:
@@ -116,10 +109,11 @@ class Run:
         loop = self.loop
         line = {"step": loop.step, "updates": loop.updates, "seconds": round(self._elapsed(), 3)}
         line |= {"episodes": len(self._recent)} | summarize(self._recent) | loop.metrics()
-        self._require_finite({name: line[name] for name in ("critic_loss", "policy_loss", "q") if name in line})
+        self.require_finite({name: line[name] for name in ("critic_loss", "policy_loss", "q") if name in line})
         return line
 
-    def _require_finite(self, tree: Any) -> None:
+    def require_finite(self, tree: Any) -> None:
+        """Raise Diverged, naming the first leaf of `tree` that is not finite."""
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             if not np.isfinite(leaf).all():
                 value = np.ravel(leaf)[~np.isfinite(np.ravel(leaf))][0]
@@ -140,7 +134,7 @@ class Run:
     def save(self, metrics: JsonLines, evaluations: JsonLines) -> None:
         """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged instead of writing."""
         state = jax.tree.map(np.asarray, self.loop.state)
-        self._require_finite(state.agent)
+        self.require_finite(state.agent)
         size = int(self._replay.size(state.replay))
         host = {
             "config": to_dict(self.config),
@@ -194,8 +188,11 @@ class Run:
         for name, offset in offsets.items():
             path = self.dir / f"{name}.jsonl"
             if path.exists():
-                with closing(JsonLines(path)) as lines:
-                    lines.truncate(offset)
+                try:
+                    with closing(JsonLines(path)) as lines:
+                        lines.truncate(offset)
+                except ValueError as error:
+                    raise checkpoint.CheckpointError(str(error)) from error
 
     def close(self) -> None:
         """Close every environment."""
@@ -284,7 +281,11 @@ def _write_config(run_dir: Path, document: Mapping[str, Any]) -> None:
 
 def _train(run: Run) -> bool:
     with Interrupt() as interrupt:
-        return run.train(interrupt)
+        try:
+            return run.train(interrupt)
+        except EnvironmentFault:
+            run.require_finite(run.loop.state.agent)  # a broken policy breaks environments: name the cause
+            raise
 
 
 def _crossed(before: int, now: int, interval: int) -> bool:
