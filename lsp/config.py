@@ -159,8 +159,8 @@ class Config:
     reward_scale: Positive = 1.0
     """Factor on rewards, applied when sampling."""
     n_step: Count = 3
-    """Steps summed into one stored reward. Beyond 1 the entropy terms of the steps between, and the policy's change since
-    they were taken, are left out of the target: a bias that is cheap at short control steps."""
+    """Steps summed into one stored reward; at least 1. Beyond 1, the target leaves out the entropy terms of the steps
+    between and the policy's change since they were taken: a bias that is cheap at short control steps."""
     utd: Positive = 1.0
     """Updates per collected transition, above 0; 0.25 is one update every fourth step."""
     block: Count = 8

@@ -26,7 +26,9 @@ def _latents(protocol: str, key: Key, step: Array, shape: tuple[int, int]) -> Ar
     return jax.random.normal(jax.random.fold_in(key, step) if protocol == "sampled" else key, shape)
 
 
-def _act(agent: Agent, protocol: str, action_dim: int, params: Params, key: Key, step: Array, observations: Array) -> Array:
+def _act(
+    agent: Agent, protocol: str, action_dim: int, params: Params, key: Key, step: Array, observations: Array
+) -> Array | np.ndarray:
     latents = _latents(protocol, key, step, (observations.shape[0], action_dim))
     return agent.act_latent(params, observations, latents).env_action
 

@@ -1,10 +1,11 @@
 """The training loop: step the environments on the host, do everything else in one dispatch.
 
-A dispatch adds the new rows to replay, runs U updates in a scan, and returns the next actions. State is donated, so that
-parameters, optimiser and replay never leave the device and are never copied; metrics stay there until somebody asks.
+A dispatch adds the new rows to replay, runs U updates in a scan, and returns the next actions. State is donated, so
+that parameters, optimiser and replay never leave the device and are never copied; metrics stay there until somebody
+asks.
 
-With `block` K the host steps K times between dispatches, acting on the parameters of the last one, and the dispatch then
-carries K rows an executor and the updates due for them.
+With `block` K the host steps K times between dispatches, acting on the parameters of the last one, and the dispatch
+then carries K rows an executor and the updates due for them.
 """
 
 import math
@@ -59,7 +60,7 @@ class Dispatches(NamedTuple):
     """The compiled functions of a run, and the names of the metrics that `learn` returns."""
 
     init: Callable[[Key], RunState]
-    act: Callable[[Params, Key, np.int32, Array, np.bool_], Array]
+    act: Callable[..., Array]
     collect: Callable[..., tuple[RunState, Array, Array]]
     learn: Callable[..., tuple[RunState, Array, Array]]
     actor_params: Callable[[RunState], Params]
@@ -139,12 +140,15 @@ def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatch
         batch = recipe.replay.sample(state.replay, root)
         return recipe.agent.update(state.agent, batch, root)[1].metrics | recipe.replay.metrics(state.replay, batch)
 
+    def actor_params(state: RunState) -> Params:
+        return jax.tree.map(jnp.copy, recipe.agent.actor_params(state.agent))
+
     return Dispatches(
         init=jax.jit(init),
         act=jax.jit(partial(act, recipe.agent)),
         collect=jax.jit(partial(advance, recipe, 0), donate_argnums=0),
         learn=jax.jit(partial(advance, recipe, num_updates), donate_argnums=0),
-        actor_params=jax.jit(lambda state: jax.tree.map(jnp.copy, recipe.agent.actor_params(state.agent))),
+        actor_params=jax.jit(actor_params),
         metric_names=sorted(jax.eval_shape(metrics, jax.random.key(0))),
     )
 

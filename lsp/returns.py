@@ -11,8 +11,8 @@ class NStepReturns:
 
         reward = sum_{k<m} gamma^k r_k,    discount = gamma^m or 0 at termination,    next_observation = s_m
 
-    with m = n, or the steps left where the episode ends sooner. An ending episode completes several rows at once, and the
-    next one none for n-1 steps: n-1 rows are always held back to even that out, so that the learner's shapes never change.
+    with m = n, or the steps left where the episode ends sooner. An ending episode completes several rows at once, and
+    the next one none for n-1 steps; n-1 rows are held back to even that out, so that the learner's shapes never change.
     """
 
     def __init__(self, n: int, observation_dim: int) -> None:
@@ -41,7 +41,7 @@ class NStepReturns:
         self._open.clear()
 
     def pop(self) -> np.ndarray | None:
-        """The oldest row, complete by now, or None in the first n-1 steps of the stream; called once after each `push`."""
+        """To be called once after each `push`: the oldest row, or None in the first n-1 steps of the stream."""
         return self._ready.popleft() if len(self._open) + len(self._ready) == self._n else None
 
     def get_state(self) -> dict[str, Any]:

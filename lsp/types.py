@@ -53,8 +53,8 @@ class Batch(NamedTuple):
 class ActionSample(NamedTuple):
     """An action in the two spaces that matter."""
 
-    env_action: Array  # f32[..., A] what the environment receives, in [-1, 1]
-    layer_action: Array  # f32[..., A] what replay stores
+    env_action: Array | np.ndarray  # f32[..., A] what the environment receives, in [-1, 1]
+    layer_action: Array | np.ndarray  # f32[..., A] what replay stores
 
 
 class UpdateInfo(NamedTuple):

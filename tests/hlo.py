@@ -1,4 +1,4 @@
-"""What XLA made of a function, from shapes alone: nothing is allocated, so that rings of a million rows can be checked."""
+"""What XLA made of a function, from shapes alone: nothing is allocated, so a ring of a million rows can be checked."""
 
 import math
 import re

@@ -99,7 +99,7 @@ def value_member(params: dict[str, Any], k: int, inputs: list[np.ndarray], hidde
 
 
 def sum_tree_set(leaves: np.ndarray, indices: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Leaves after one write at a time; indices outside, infinities and NaN are ignored, what is below f32 counts as 0."""
+    """Leaves after one write at a time: indices outside and values not finite ignored, below normal f32 is zero."""
     leaves = leaves.copy()
     for index, value in zip(indices, values, strict=True):
         if 0 <= index < len(leaves) and math.isfinite(value):

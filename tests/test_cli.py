@@ -14,14 +14,13 @@ from lsp.config import Config, ConfigError
 ROOT = Path(__file__).parents[1]
 HELP_WITHOUT_DEVICE = """
 import sys, time
-began = time.perf_counter()
 from lsp import cli
 try:
     cli.parse(["--help"])
 except SystemExit as end:
     assert not end.code
 assert {"jax", "flax", "gymnasium", "mujoco", "distrax", "numpy"}.isdisjoint(sys.modules), "heavy imports"
-assert time.perf_counter() - began < 3
+assert time.process_time() < 2, time.process_time()  # of this processor, whatever else runs; it takes 0.3 s
 """
 
 
@@ -61,14 +60,14 @@ def test_spellings(spellings: list[str], name: str, value: Any) -> None:
     [
         ("--agent=sac_lps", "--agent=sac_lps: must be .*; did you mean sac_lsp"),
         ("--preset=paper", "--preset=paper: must be modern or dissertation$"),
-        ("--polcy.q=min", "unknown flag --polcy.q: did you mean --policy.q"),
+        ("--polcy.q=min", "unknown flag --polcy.q: did you mean --policy.q[?]$"),
         ("--tau=1", "unknown flag --tau: did you mean --critic.tau"),
         ("--learning-rate=1", "did you mean --critic.learning-rate, --policy.learning-rate or --temperature"),
         ("--zzz", "unknown flag --zzz: see --help"),
         ("--no-steps", "unknown flag --no-steps: did you mean --n-step"),
         ("--", "unknown flag --: see --help"),
         ("--policy.q=maen", "--policy.q=maen: must be min, mean or first; did you mean mean"),
-        ("--evaluation.protocols=mode,fixed-latent", "--evaluation.protocols=fixed-latent: .*did you mean fixed_latent"),
+        ("--evaluation.protocols=mode,fixed-latent", "did you mean fixed_latent"),
         ("--gamma=nan", "--gamma=nan: must be a number in"),
         ("--steps=0", "--steps=0: must be a whole number from 1"),
         ("--steps=many", "--steps=many: must be a whole number from 1"),
@@ -80,7 +79,7 @@ def test_spellings(spellings: list[str], name: str, value: Any) -> None:
         ("-s 5", "unexpected '-s': flags begin with --"),
         ("--dry-run=maybe", "--dry-run=maybe: must be true or false"),
         ("--replay.capacity=127", "--replay.capacity=127: must be at least --replay.batch-size=128"),
-        ("--policy.gradient=likelihood_ratio", "--policy.gradient=likelihood_ratio: must be pathwise, or add --critic.value"),
+        ("--policy.gradient=likelihood_ratio", "must be pathwise, or add --critic.value-network"),
         ("--resume=", "--resume is empty"),
         ("--resume=a --name=b", "--name cannot go with --resume"),
         ("--resume=a --dry-run", "--dry-run cannot go with --resume"),

@@ -12,7 +12,18 @@ import pytest
 from lsp import config as config_module
 from lsp import fields
 from lsp.agents import presets
-from lsp.config import Config, ConfigError, CriticConfig, ReplayConfig, dissertation, from_dict, to_dict, validate
+from lsp.config import (
+    Config,
+    ConfigError,
+    CriticConfig,
+    ExecutorsConfig,
+    PolicyConfig,
+    ReplayConfig,
+    dissertation,
+    from_dict,
+    to_dict,
+    validate,
+)
 
 # Sources: "code" is github.com/haarnoja/sac at ca39be1, which the study ran; "ours" is what it does not decide.
 STUDY: dict[str, tuple[Any, str]] = {
@@ -85,12 +96,12 @@ def test_presets_are_valid_and_modern_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("sac_lps",), "--agent=sac_lps: must be .*; did you mean sac_lsp?"),
-        (("sac_lsp", "dissertatoin"), "--preset=dissertatoin: must be modern or dissertation; did you mean dissertation?"),
+        (("sac_lps",), "--agent=sac_lps: must be .*; did you mean sac_lsp[?]"),
+        (("sac_lsp", "dissertatoin"), "--preset=dissertatoin: must be .*; did you mean dissertation[?]"),
     ],
 )
 def test_presets_name_the_nearest(arguments: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+    with pytest.raises(ConfigError, match=message):
         presets(*arguments)
 
 
@@ -172,9 +183,15 @@ def test_one_value_refused(name: str, value: Any) -> None:
 
 
 def test_the_least_that_goes_together() -> None:
-    small = Config(learning_starts=130, n_step=2, replay=ReplayConfig(capacity=128), critic=CriticConfig(value_network=True))
-    small = dataclasses.replace(small, policy=dataclasses.replace(small.policy, gradient="likelihood_ratio"))
-    small = dataclasses.replace(small, executors=dataclasses.replace(small.executors, count=2), block=64)
+    small = Config(
+        learning_starts=130,
+        n_step=2,
+        block=64,
+        executors=ExecutorsConfig(count=2),
+        replay=ReplayConfig(capacity=128),
+        critic=CriticConfig(value_network=True),
+        policy=PolicyConfig(gradient="likelihood_ratio"),
+    )
     assert validate(small) == small
     with pytest.raises(ConfigError, match=r"--learning-starts=129: must be at least 130, the first full batch"):
         validate(dataclasses.replace(small, learning_starts=129))

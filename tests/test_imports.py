@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CONTRACTS = ("types", "config")
+CONTRACTS = ("types", "config", "fields")
 RECORDS = ("metrics", "checkpoint")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
-RUNNING = (*CONTRACTS, *RECORDS, "rows", "evaluate", "loop")
+RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "loop")
+AROUND = ("memory", "provenance", "interrupt")
 
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "types": (),
-    "config": (),
+    **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
+    "config": ("fields",),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
+    "episodes": ("types",),
     "returns": ("types", "rows"),
     "flows": ("types", "networks"),
     "hierarchy": ("types", "flows"),
@@ -27,16 +29,19 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
     "envs.latent": (*CONTRACTS, "envs", "flows", "hierarchy", "export"),
-    "executors": (*CONTRACTS, "rows", "returns", "envs", "executors"),
+    "executors": (*CONTRACTS, "rows", "returns", "episodes", "envs", "executors"),
     **dict.fromkeys(RECORDS, CONTRACTS),
-    "evaluate": CONTRACTS,
+    "memory": (*CONTRACTS, "replay"),
+    "evaluate": (*CONTRACTS, "episodes"),
     "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate"),
     "sweep": RUNNING,
-    "train": (*RUNNING, *LEARNING, "envs", "executors", "sweep"),
-    "report": (*CONTRACTS, "metrics"),
+    "train": (*RUNNING, *LEARNING, *AROUND, "envs", "executors", "sweep"),
+    "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
+    "report": (*CONTRACTS, "reporting"),
     "export": (*LEARNING, *RECORDS),
     "video": (*CONTRACTS, *RECORDS, "envs", "evaluate", "export"),
-    "run": (*RUNNING, "agents", "train"),
+    "cli": (*CONTRACTS, "agents"),
+    "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "train"),
     "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
 }
 FOR_TYPE_CHECKING_ONLY = {"types": ("config",)}

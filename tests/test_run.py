@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 TINY = (
     "--env=lsp/PointMass-v0 --steps=300 --warmup-steps=50 --learning-starts=200 --replay.capacity=400 "
     "--replay.batch-size=16 --critic.hidden-sizes=8,8 --flow.hidden-sizes=8 --flow.embedding-sizes=8 "
+    "--flow.num-couplings=1 --critic.count=1 --no-critic.layer-norm --no-normalize.observations "
     "--evaluation.episodes=1 --evaluation.protocols=mode --log-every=100"
 )
 
@@ -48,7 +49,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> str:
         ("--env=lsp/PointMas-v0", "did you mean lsp/PointMass-v0"),
         ("--env=nowhere:Env", "cannot import module 'nowhere'"),
         ("--env=CartPole-v1", "continuous"),
-        ("--env=lsp/PointMass-v0 --env-kwargs={\"mass\":2}", "mass=2"),
+        ('--env=lsp/PointMass-v0 --env-kwargs={"mass":2}', "mass=2"),
         ("--steps=-1", "--steps=-1: must be a whole number from 1"),
         ("--utd=0", "--utd=0: must be a finite number above 0"),
         ("--gamma=nan", "--gamma=nan: must be a number in [0, 1)"),
@@ -56,6 +57,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> str:
         ("--policy.gradient=likelihood_ratio", "--critic.value-network"),
         ("--replay.capacity=64", "at least --replay.batch-size=128"),
         ("--env=lsp/PointMass-v0 --replay.capacity=2_000_000_000", "GB are free"),
+        ("--env=lsp/PointMass-v0 --replay.capacity=2_000_000_000 --dry-run", "GB are free"),
         ("--resume=runs/none", "runs/none is not a run"),
         ("--resume=runs/none --name=x", "--name cannot go with --resume"),
         ("--name=../x", "--name=../x: must be the name of one folder"),

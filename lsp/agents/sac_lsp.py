@@ -296,4 +296,4 @@ def _priority(parts: Parts, actor: ActorParams, transitions: Transition, key: Ke
     n = transitions.reward.shape[0]
     prepared = _prepare(parts, actor, Batch(transitions, jnp.zeros(n, jnp.int32), jnp.ones(n)))
     q = parts.critic.apply(parts.flat.unravel(actor.params)["critic"], prepared.observation, prepared.action)[..., 0]
-    return jnp.mean(jnp.abs(q - _target(parts, actor, prepared, key)), axis=0)
+    return jnp.mean(jnp.abs(q - _target(parts, actor, prepared, key)[None]), axis=0)

@@ -1,11 +1,12 @@
 """Sum-tree: draw leaf i with probability leaf_i / total, in logarithmic time, inside jit and under vmap.
 
-Each inner node holds 16 children, each child the sum of the node below it; the leaves are the last level. One node is 64
-bytes, a cache line, and a million leaves are five levels and 4.5 MB. Levels are separate arrays because XLA copies one
-array that a program first samples from and then writes.
+Each inner node holds 16 children, each child the sum of the node below it; the leaves are the last level. One node is
+64 bytes, a cache line, and a million leaves are five levels and 4.5 MB. Levels are separate arrays because XLA copies
+one array that a program first samples from and then writes.
 
-Two rules keep rounding harmless. A parent is summed anew from its children, never moved by a difference, so that errors
-do not pile up. The descent enters only children that hold mass, so that a leaf of zero is never drawn, however sums round.
+Two rules keep rounding harmless. A parent is summed anew from its children, never moved by a difference, so that
+errors do not pile up. The descent enters only children that hold mass, so that a leaf of zero is never drawn, however
+sums round.
 
 Source: Schaul et al. (2016), "Prioritized Experience Replay", appendix B.2.1. Differs: 16 children a node instead of 2.
 """
@@ -67,8 +68,8 @@ def set_leaves(tree: SumTree, indices: Array, values: Array) -> SumTree:
     """Write leaves, then sum every node above them anew.
 
     An index given more than once keeps its last value, as if the writes came one by one: a ring that wraps around
-    within a chunk holds the later row, and a transition drawn twice keeps one fresh priority (the maximum of several noisy
-    ones would be biased upward).
+    within a chunk holds the later row, and a transition drawn twice keeps one fresh priority (the maximum of several
+    noisy ones would be biased upward).
 
     Args:
       tree: the tree.
@@ -90,8 +91,8 @@ def set_leaves(tree: SumTree, indices: Array, values: Array) -> SumTree:
             f"got shapes {indices.shape} and {values.shape}"
         )
     values = jax.lax.stop_gradient(values).astype(jnp.float32)
-    # Leaves are never negative, but XLA cannot know. So this write waits for reads of the same leaves, such as those for
-    # importance weights, which nothing else may order before it; XLA would then copy all leaves to keep both.
+    # Leaves are never negative, but XLA cannot know. So this write waits for reads of the same leaves, such as those
+    # for importance weights, which nothing else may order before it; XLA would then copy all leaves to keep both.
     readable = get_leaves(tree, indices) >= 0
     accepted = _inside(tree, indices) & jnp.isfinite(values) & readable
     values = jnp.where(values >= jnp.finfo(jnp.float32).tiny, values, 0.0)
@@ -105,7 +106,7 @@ def set_leaves(tree: SumTree, indices: Array, values: Array) -> SumTree:
         sums = _sums(levels[0].at[node].get(mode="promise_in_bounds"))
         node, child = jnp.divmod(node, FAN_OUT)
         levels.insert(0, parent.at[node, child].set(sums, mode="promise_in_bounds"))
-    return tree.replace(levels=tuple(levels))
+    return SumTree(tuple(levels), tree.capacity)
 
 
 def find(tree: SumTree, mass: Array) -> Array:
@@ -144,8 +145,8 @@ def stratified_sample(tree: SumTree, key: Key, num_samples: int) -> Array:
         raise ValueError(f"stratified_sample needs num_samples of at least 1, got {num_samples}")
     segment = jnp.arange(num_samples, dtype=jnp.float32)
     mass = total(tree) * ((segment + jax.random.uniform(key, (num_samples,))) / num_samples)
-    # In order already. But XLA repeats what it can fuse, here the last step of the descent, in every use of the indices,
-    # and a sort it cannot fuse: a sample and a write in one program take some 35% less time.
+    # In order already. But XLA repeats what it can fuse, here the last step of the descent, in every use of the
+    # indices, and a sort it cannot fuse: a sample and a write in one program take some 35% less time.
     return jnp.sort(find(tree, mass))
 
 
@@ -183,7 +184,7 @@ def _last_of_each(leaves: Array, node: Array, child: Array, accepted: Array) -> 
 
 
 def _sums(nodes: Array) -> Array:
-    """Sums of nodes' children, f32[..., 16] -> f32[...], from left to right on every backend (`jnp.sum` may reorder)."""
+    """Sums of nodes' children, f32[..., 16] -> f32[...], left to right on every backend (`jnp.sum` may reorder)."""
     return functools.reduce(operator.add, (nodes[..., child] for child in range(FAN_OUT)))
 
 

@@ -46,7 +46,8 @@ def test_equals_executors_alone(name: str, n_step: int) -> None:
             np.testing.assert_array_equal(chunk.rows, [step.row for step in steps], strict=True)
         else:
             assert chunk.rows.size == 0
-        np.testing.assert_array_equal(chunk.returns, np.float32([step.discounted_return for step in steps]), strict=True)
+        returns = np.array([step.discounted_return for step in steps], np.float32)
+        np.testing.assert_array_equal(chunk.returns, returns, strict=True)
         np.testing.assert_array_equal(chunk.observations, [each.observation for each in alone], strict=True)
         assert list(chunk.episodes) == [step.episode for step in steps if step.episode is not None]
         finished += len(chunk.episodes)

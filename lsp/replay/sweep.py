@@ -1,0 +1,71 @@
+"""What only a look at every row can tell, learned by looking at a few of them after each update.
+
+A sweep is a pass over all rows, a window an update; what it found counts when it ends, and then the next one begins.
+
+The largest mass: what is written can raise it at once, that it has fallen shows in a sweep. So `maximum` is never below
+the largest mass, and never above the largest of the last two sweeps. It decays where priorities do, as they must when a
+learned temperature falls, and costs a read of some kilobytes in place of a second tree.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from lsp.replay.sum_tree import FAN_OUT, SumTree
+from lsp.types import Array
+
+WINDOWS = 256  # updates of one sweep; fewer where the tree has fewer nodes
+
+
+@flax.struct.dataclass
+class Sweep:
+    """Findings of the last complete sweep, and of the one under way."""
+
+    maximum: Array  # f32[] largest mass: of the last sweep, and of everything written since
+    never_replayed: Array  # i32[] rows, as the last sweep saw them
+    next_maximum: Array  # f32[]
+    next_never_replayed: Array  # i32[]
+
+
+def init() -> Sweep:
+    """Of a replay without rows."""
+    zero, none = jnp.zeros(()), jnp.zeros((), jnp.int32)
+    return Sweep(zero, none, zero.copy(), none.copy())
+
+
+def written(sweep: Sweep, masses: Array) -> Sweep:
+    """After `masses`, f32[n], were written; NaN among them count for nothing."""
+    largest = jnp.nanmax(masses, initial=0.0)
+    return sweep.replace(
+        maximum=jnp.maximum(sweep.maximum, largest), next_maximum=jnp.maximum(sweep.next_maximum, largest)
+    )
+
+
+def look(sweep: Sweep, tree: SumTree, replayed: Array, size: Array, step: Array) -> Sweep:
+    """After a look at the window of `step`, i32[], which counts up by one a call.
+
+    Args:
+      sweep: findings so far.
+      tree: masses.
+      replayed: bool[nodes, 16], in the layout of the leaves, rows that have ever been replayed.
+      size: i32[] rows stored; of those behind, only the mass is looked at.
+      step: i32[] calls so far.
+    """
+    nodes = replayed.shape[0]
+    window = -(-nodes // WINDOWS)
+    count = -(-nodes // window)
+    start = (step % count) * window
+    # The last window may reach beyond the end; the slice then starts earlier, at nodes that were seen before.
+    masses, known = (jax.lax.dynamic_slice_in_dim(of, start, window) for of in (tree.levels[-1], replayed))
+    node = jnp.minimum(start, nodes - window) + jnp.arange(window)
+    row = node[:, None] * FAN_OUT + jnp.arange(FAN_OUT)[None, :]
+    unknown = ~known & (row >= start * FAN_OUT) & (row < size)
+    maximum = jnp.maximum(sweep.next_maximum, jnp.max(masses))
+    never_replayed = sweep.next_never_replayed + jnp.sum(unknown, dtype=jnp.int32)
+    ends = step % count == count - 1
+    return Sweep(
+        maximum=jnp.where(ends, maximum, sweep.maximum),
+        never_replayed=jnp.where(ends, never_replayed, sweep.never_replayed),
+        next_maximum=jnp.where(ends, 0.0, maximum),
+        next_never_replayed=jnp.where(ends, 0, never_replayed),
+    )

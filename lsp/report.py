@@ -1,0 +1,140 @@
+"""Tables and learning curves of runs: `python -m lsp.report runs/A runs/B ...`; see `--help`. No JAX here.
+
+Runs that differ by their seed alone make one row and one curve. Bad input ends in one line, `lsp: error: ...`, and
+status 2. LSP_DEBUG=1 shows tracebacks.
+"""
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from lsp.config import ConfigError
+from lsp.reporting import curves, table
+from lsp.reporting.anchors import ANCHORS, Anchors
+from lsp.reporting.runs import Group, Run, group_by_seed, read_all
+
+BAD_INPUT, FAULT = 2, 1
+TRUSTED_SEEDS = 5
+FIGURES = (".png", ".svg", ".pdf")
+PROTOCOLS = ("sampled", "mode", "fixed_latent")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says, and return the exit status."""
+    try:
+        options = _parser().parse_args(arguments)
+        _report(options)
+        return 0
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULT
+    except (ConfigError, OSError) as error:
+        if os.environ.get("LSP_DEBUG"):
+            raise
+        print(f"lsp: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m lsp.report",
+        description="Table and learning curves of runs; those that differ by their seed alone are one row, one curve.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of several runs")
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, default="sampled",
+        help="which evaluations: a new latent each step, the zero latent, one held for the episode (default: sampled)",
+    )  # fmt: skip
+    parser.add_argument("--until", type=int, metavar="STEP", help="leave out what comes after this environment step")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table's numbers to this file, too")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="where the curves go, .png, .svg or .pdf (default: plots/curve.png in the folder of a single run, "
+        "else report.png in the folder that holds the runs)",
+    )  # fmt: skip
+    parser.add_argument("--no-plot", action="store_true", help="draw no curves")
+    parser.add_argument(
+        "--compare", choices=tuple(ANCHORS),
+        help="add numbers of others: the study's on lsp/RllabAnt-v0, or published ones on Ant-v4",
+    )  # fmt: skip
+    return parser
+
+
+def _report(options: argparse.Namespace) -> None:
+    if options.out and options.out.suffix not in FIGURES:
+        raise ConfigError(f"--out={options.out}: must end in {', '.join(FIGURES)}")
+    runs = read_all(options.runs, options.protocol, options.until)
+    groups = group_by_seed(runs)
+    anchors = _find_anchors(options.compare, groups) if options.compare else None
+    rows = table.rows(groups)
+    ours = table.to_text(table.lines(rows), options.markdown)
+    blocks = [headline(runs, options.protocol), ours, *notes(groups, options.until)]
+    if anchors:
+        theirs = table.to_text((anchors.header, *anchors.rows), options.markdown, text_columns=1)
+        blocks += [anchors.title, theirs, textwrap.fill(anchors.caveat, 100)]
+    print("\n\n".join(blocks), end="\n\n")
+    if options.csv:
+        table.write_csv(options.csv, rows)
+        print(f"numbers: {options.csv}")
+    if not options.no_plot:
+        path = options.out or default_plot(runs)
+        curves.save(curves.draw(groups, options.protocol, anchors), path)
+        print(f"curves: {path}")
+
+
+def _find_anchors(name: str, groups: Sequence[Group]) -> Anchors:
+    anchors, envs = ANCHORS[name], dict.fromkeys(group.env for group in groups)
+    if anchors.env not in envs:
+        raise ConfigError(f"--compare={name} has numbers on {anchors.env} only; these runs are on {', '.join(envs)}")
+    return anchors
+
+
+def headline(runs: Sequence[Run], protocol: str) -> str:
+    """What the scores below are."""
+    windows = _range([run.window for run in runs])
+    episodes = _range([run.episodes for run in runs])
+    plural = "s" if windows != "1" else ""
+    return (
+        f"score of a seed: mean return of its last {windows} evaluation{plural} of {episodes} episodes each, "
+        f"{protocol.replace('_', ' ')} policy; IQM and median: over seeds"
+    )
+
+
+def notes(groups: Sequence[Group], until: int | None) -> list[str]:
+    """What a reader should know before trusting the table."""
+    found = []
+    few = [len(group.runs) for group in groups if 1 < len(group.runs) < TRUSTED_SEEDS]
+    if few:
+        found.append(f"note: bootstrap intervals of {_range(few)} seeds are too narrow; run {TRUSTED_SEEDS} or more")
+    runs = [run for group in groups for run in group.runs]
+    unfinished = [run.folder.name for run in runs if run.steps[-1] < run.config.get("steps", 0)]
+    if unfinished and until is None:
+        found.append(f"note: not finished: {', '.join(unfinished)}; --until=STEP compares at equal steps")
+    return found
+
+
+def default_plot(runs: Sequence[Run]) -> Path:
+    """Where curves go unless told otherwise."""
+    if len(runs) == 1:
+        return runs[0].folder / "plots" / "curve.png"
+    parents = {str(run.folder.resolve().parent) for run in runs}
+    return Path(os.path.commonpath(parents)) / "report.png"
+
+
+def _range(values: Sequence[int]) -> str:
+    return " to ".join(str(value) for value in dict.fromkeys((min(values), max(values))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

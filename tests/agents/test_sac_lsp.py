@@ -1,0 +1,243 @@
+"""SAC-LSP's update: each loss moves its own parameters, targets are the soft Bellman targets, and reports change nothing."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from lsp import normalizers
+from lsp.agents import learner, sac_lsp
+from lsp.agents.learner import ActorParams, LearnerState
+from lsp.types import ActionSample, Agent, Batch, UpdateInfo
+from tests import reference
+from tests.builders import SPEC, make_batch, tiny_config
+
+PRESETS = pytest.mark.parametrize("preset", ["modern", "dissertation"])
+BATCH = make_batch(np.random.default_rng(1), discount=0.9)
+BATCH = BATCH._replace(policy_observation=BATCH.transitions.observation)
+KEY = jax.random.key(3)
+
+
+class Learner(NamedTuple):
+    """A tiny agent with everything compiled once."""
+
+    agent: Agent
+    parts: sac_lsp.Parts
+    state: LearnerState
+    update: Callable[[LearnerState, Batch, jax.Array], tuple[LearnerState, UpdateInfo]]
+
+    def segments(self, state: LearnerState) -> dict[str, np.ndarray]:
+        flat = self.parts.flat
+        return {name: np.asarray(learner.segment(flat, state.actor.params, name)) for name in flat.sizes}
+
+
+@lru_cache
+def make_learner(preset: str) -> Learner:
+    """Statistics of some data, and a target network unlike the online one, so that mistaking either shows."""
+    config = tiny_config(preset)
+    agent = sac_lsp.make_agent(config, SPEC)
+    state = jax.jit(agent.init)(jax.random.key(0))
+    state = jax.jit(agent.observe)(state, BATCH.transitions, BATCH.transitions.reward)
+    target = state.actor.target + 0.1 * np.random.default_rng(2).normal(size=state.actor.target.shape).astype(np.float32)
+
+    def update(state: LearnerState, batch: Batch, key: jax.Array) -> tuple[LearnerState, UpdateInfo]:
+        return agent.update(state, batch, key)
+
+    return Learner(agent, sac_lsp._make_parts(config, SPEC), with_actor(state, target=target), jax.jit(chex.assert_max_traces(update, n=1)))
+
+
+def with_actor(state: LearnerState, **changes: Any) -> LearnerState:
+    return state._replace(actor=state.actor._replace(**changes))
+
+
+def with_rows(**changes: Any) -> Batch:
+    return BATCH._replace(transitions=BATCH.transitions._replace(**changes))
+
+
+def moved(tiny: Learner, state: LearnerState, batch: Batch) -> set[str]:
+    """Names whose parameters after the update differ, in any bit, from those after the plain update."""
+    plain, other = (tiny.segments(tiny.update(s, b, KEY)[0]) for s, b in ((tiny.state, BATCH), (state, batch)))
+    return {name for name in plain if np.any(plain[name] != other[name])}
+
+
+@PRESETS
+def test_the_critic_loss_moves_the_critic_alone(preset: str) -> None:
+    tiny = make_learner(preset)
+    assert moved(tiny, tiny.state, with_rows(reward=BATCH.transitions.reward + 1)) == {"critic"}
+    assert moved(tiny, with_actor(tiny.state, target=tiny.state.actor.target + 1), BATCH) == {"critic"}
+
+
+@PRESETS
+def test_the_losses_of_the_policy_s_states_leave_the_critic_alone(preset: str) -> None:
+    tiny = make_learner(preset)
+    others = {"modern": {"policy", "log_alpha"}, "dissertation": {"policy", "value"}}[preset]
+    assert moved(tiny, tiny.state, BATCH._replace(policy_observation=BATCH.transitions.next_observation)) == others
+
+
+@PRESETS
+def test_weights_of_zero_stop_every_loss_but_the_temperature_s(preset: str) -> None:
+    tiny = make_learner(preset)
+    before, after = tiny.segments(tiny.state), tiny.segments(tiny.update(tiny.state, BATCH._replace(weights=np.zeros(6, np.float32)), KEY)[0])
+    changed = {name for name in before if np.any(before[name] != after[name])}
+    assert changed == ({"log_alpha"} if preset == "modern" else set())
+
+
+@PRESETS
+def test_every_network_moves(preset: str) -> None:
+    tiny = make_learner(preset)
+    before, after = tiny.segments(tiny.state), tiny.segments(tiny.update(tiny.state, BATCH, KEY)[0])
+    fixed = {name for name in before if np.all(before[name] == after[name])}
+    assert fixed == (set() if preset == "modern" else {"log_alpha"})
+
+
+@PRESETS
+def test_the_target_network_follows_by_polyak_s_step_alone(preset: str) -> None:
+    tiny = make_learner(preset)
+    config = tiny.parts.config.critic
+    state = tiny.update(tiny.state, BATCH, KEY)[0]
+    online = tiny.segments(state)["value" if preset == "dissertation" else "critic"]
+    expected = (1 - config.tau) * np.asarray(tiny.state.actor.target) + config.tau * online
+    np.testing.assert_allclose(state.actor.target, expected, atol=1e-6)
+
+
+def naive_td_errors(tiny: Learner, key: jax.Array) -> np.ndarray:
+    """Mean over critics of |Q - y|, row by row, from the parameters of `tiny.state`."""
+    config, actor, t = tiny.parts.config, tiny.state.actor, BATCH.transitions
+    params, target = tiny.parts.flat.unravel(actor.params), tiny.parts.flat_target.unravel(actor.target)
+    stats = actor.observation_stats
+    s, next_s = (
+        np.clip((o - stats.mean) / np.sqrt(stats.variance), -10, 10) if config.normalize.observations else o
+        for o in (t.observation, t.next_observation)
+    )
+    sample = jax.jit(tiny.parts.policy.sample)(params["policy"], (), next_s, key)
+
+    def values(tree: Any, count: int, *inputs: np.ndarray) -> list[float]:
+        args = (list(inputs), list(config.critic.hidden_sizes), config.critic.layer_norm)
+        return [float(reference.value_member(tree, k, *args)[0]) for k in range(count)]
+
+    errors = []
+    for b in range(len(t.reward)):
+        if config.critic.value_network:
+            next_value = values(target["value"], 1, next_s[b])[0]
+        else:
+            next_q = values(target["critic"], config.critic.count, next_s[b], sample.env_action[b])
+            next_value = min(next_q) - float(np.exp(params["log_alpha"]) * sample.log_prob[b])
+        y = config.reward_scale * t.reward[b] + t.discount[b] * next_value
+        q = values(params["critic"], config.critic.count, s[b], np.tanh(t.action[b]))
+        errors.append(np.mean(np.abs(np.array(q) - y)))
+    return np.array(errors)
+
+
+@PRESETS
+def test_priorities_are_those_of_the_plain_soft_bellman_error(preset: str) -> None:
+    """Of the update, which takes the first half of its key for the target, and of `priority` given that half."""
+    tiny = make_learner(preset)
+    target_key = jax.random.split(KEY)[0]
+    expected = naive_td_errors(tiny, target_key)
+    np.testing.assert_allclose(tiny.update(tiny.state, BATCH, KEY)[1].priorities, expected, rtol=1e-4)
+    ranked = jax.jit(tiny.agent.priority)(tiny.agent.actor_params(tiny.state), BATCH.transitions, target_key)
+    np.testing.assert_allclose(ranked, expected, rtol=1e-4)
+
+
+@PRESETS
+def test_truncation_bootstraps_and_termination_does_not(preset: str) -> None:
+    tiny = make_learner(preset)
+    discount = np.float32([0.9, 0, 0.9, 0, 0.9, 0])
+    batches = (with_rows(discount=discount, next_observation=BATCH.transitions.next_observation + i) for i in range(2))
+    first, second = (np.asarray(tiny.update(tiny.state, batch, KEY)[1].priorities) for batch in batches)
+    np.testing.assert_array_equal(first != second, discount > 0)
+
+
+def test_update_is_traced_once() -> None:
+    """`assert_max_traces` guards every test here; this one feeds the update its own state, as the loop does."""
+    tiny = make_learner("modern")
+    state = tiny.state
+    for i in range(3):
+        state, info = tiny.update(state, BATCH, jax.random.fold_in(KEY, i))
+        assert all(np.isfinite(value) and np.shape(value) == () for value in info.metrics.values())
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, tiny.state)
+
+
+def test_two_seeds_at_once_equal_two_runs() -> None:
+    """To float32 rounding: XLA may sum a batch of matrix products in another order."""
+    tiny = make_learner("modern")
+    other = with_actor(tiny.state, params=tiny.state.actor.params * 1.1)
+    keys = jax.random.split(KEY, 2)
+    both = jax.jit(jax.vmap(tiny.agent.update, in_axes=(0, None, 0)))(
+        jax.tree.map(lambda *leaves: np.stack(leaves), tiny.state, other), BATCH, keys
+    )
+    for i, state in enumerate((tiny.state, other)):
+        alone = tiny.update(state, BATCH, keys[i])
+        chex.assert_trees_all_close(jax.tree.map(lambda leaf, i=i: leaf[i], both), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_metrics_are_never_read_back() -> None:
+    """An update compiled without its report ends at bit-identical parameters."""
+    tiny = make_learner("modern")
+    silent = jax.jit(lambda *inputs: tiny.agent.update(*inputs)[0])(tiny.state, BATCH, KEY)
+    chex.assert_trees_all_equal(silent, tiny.update(tiny.state, BATCH, KEY)[0])
+
+
+def test_normalized_rewards_are_divided_by_the_spread_of_returns(rng: np.random.Generator) -> None:
+    """So that ranking scaled rewards equals ranking rewards scaled by hand."""
+    agents = [sac_lsp.make_agent(tiny_config(**{"normalize.rewards": on, "reward_scale": 2.0}), SPEC) for on in (True, False)]
+    returns = rng.normal(5.0, 3.0, 100).astype(np.float32)
+    observations = BATCH.transitions._replace(observation=rng.normal(size=(100, 3)).astype(np.float32))
+    state = agents[0].observe(make_learner("modern").state, observations, returns)
+    by_hand = BATCH.transitions._replace(reward=BATCH.transitions.reward / returns.std())
+    ranked, expected = (
+        jax.jit(agent.priority)(state.actor, rows, KEY)
+        for agent, rows in zip(agents, (BATCH.transitions, by_hand), strict=True)
+    )
+    np.testing.assert_allclose(ranked, expected, rtol=1e-4)
+
+
+@PRESETS
+def test_observe_folds_rows_into_the_statistics_that_are_used(preset: str) -> None:
+    tiny = make_learner(preset)
+    after = tiny.agent.observe(tiny.state, BATCH.transitions, BATCH.transitions.reward)
+    stats, empty = after.actor.observation_stats, normalizers.init((SPEC.observation_dim,))
+    if preset == "modern":
+        rows = BATCH.transitions.observation  # seen twice by now
+        np.testing.assert_allclose(stats.mean, rows.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(stats.variance, rows.var(axis=0), rtol=1e-5)
+    chex.assert_trees_all_equal(after.actor.return_stats, normalizers.init())
+    chex.assert_trees_all_equal(with_actor(after, observation_stats=empty), with_actor(tiny.state, observation_stats=empty))
+    assert stats.count == (12 if preset == "modern" else 0)
+
+
+@PRESETS
+def test_acting(preset: str) -> None:
+    tiny = make_learner(preset)
+    actor: ActorParams = tiny.agent.actor_params(tiny.state)
+    observation = np.random.default_rng(5).normal(size=(4, 5, SPEC.observation_dim)).astype(np.float32)
+    latent = np.asarray(jax.random.normal(KEY, (4, 5, SPEC.action_dim)))
+    act = jax.jit(tiny.agent.act)(actor, observation, KEY)
+    at_latent = jax.jit(tiny.agent.act_latent)
+    samples: list[ActionSample] = [act, at_latent(actor, observation, latent), at_latent(actor, observation, 0 * latent)]
+    for sample in samples:
+        assert sample.env_action.shape == sample.layer_action.shape == latent.shape
+        assert np.all(np.abs(sample.env_action) <= 1)
+        np.testing.assert_allclose(np.tanh(sample.layer_action), sample.env_action, atol=1e-6)
+    chex.assert_trees_all_close(act, samples[1], atol=1e-6)
+    chex.assert_trees_all_close(jax.jit(tiny.agent.act_mode)(actor, observation), samples[2], atol=1e-6)
+    drawn = jax.jit(tiny.agent.act_random)(actor, observation, KEY)
+    assert np.all(np.abs(drawn.env_action) < 1)
+    np.testing.assert_allclose(np.tanh(drawn.layer_action), drawn.env_action, atol=1e-6)
+
+
+@PRESETS
+def test_a_fresh_learner(preset: str) -> None:
+    """The target starts as a copy; alpha at its initial value; no statistics, and no frozen layers."""
+    tiny = make_learner(preset)
+    state = jax.jit(tiny.agent.init)(jax.random.key(0))
+    segments = tiny.segments(state)
+    np.testing.assert_array_equal(state.actor.target, segments["value" if preset == "dissertation" else "critic"])
+    np.testing.assert_allclose(np.exp(segments["log_alpha"]), tiny.parts.config.temperature.initial, rtol=1e-6)
+    assert ("value" in segments) == (preset == "dissertation")
+    assert state.actor.observation_stats.count == state.actor.return_stats.count == 0
+    assert state.actor.layers == ()

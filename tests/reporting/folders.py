@@ -1,0 +1,38 @@
+"""Run folders with made-up returns, as training would have written them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lsp.config import Config, to_dict
+from lsp.metrics import JsonLines
+
+EVERY = 1_000
+SPEED = 500  # environment steps a second
+
+
+def write_run(
+    folder: Path, returns: Sequence[float], *, protocols: Sequence[str] = ("sampled",), **fields: Any
+) -> Path:
+    """A run with an evaluation every 1,000 steps, of two episodes one below and one above each of `returns`.
+
+    The second protocol returns ten times as much. One episode in two falls; the forward speed is a thousandth of the
+    return, where the environment is an ant. `fields` are of the configuration, with `__` for a dot.
+    """
+    given = {name.replace("__", "."): value for name, value in fields.items()}
+    config = to_dict(Config()) | {"steps": EVERY * len(returns)} | given
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"config": config}))
+    evaluations, progress = JsonLines(folder / "eval.jsonl"), JsonLines(folder / "metrics.jsonl")
+    for i, value in enumerate(returns, start=1):
+        step = {"step": EVERY * i, "updates": EVERY * i - 500}
+        for factor, protocol in zip((1, 10), protocols, strict=False):
+            both = [factor * value - 1, factor * value + 1]
+            record = {"protocol": protocol, "return": factor * value, "returns": both, "falls": [True, False]}
+            speeds = {"info/x_velocity": [each / 1000 for each in both]} if "Ant" in config["env"] else {}
+            evaluations.write(step | record | {"lengths": [1000, 1000]} | speeds)
+        progress.write(step | {"seconds": EVERY * i / SPEED})
+    evaluations.close()
+    progress.close()
+    return folder
