@@ -36,7 +36,9 @@ def _act(
 class Evaluator:
     """Environments for evaluation, and the compiled policy under each protocol."""
 
-    def __init__(self, agent: Agent, make_env: Callable[[], Any], protocols: Sequence[str], seeds: Sequence[int]) -> None:
+    def __init__(
+        self, agent: Agent, make_env: Callable[[], Any], protocols: Sequence[str], seeds: Sequence[int]
+    ) -> None:
         """Make one environment an episode, from `make_env`; `seeds` are those of their first states."""
         self._envs = [make_env() for _ in seeds]
         self._seeds = list(seeds)

@@ -91,7 +91,7 @@ def make_real_nvp(
     bias_std: float = 0.0,
     embedding_activate_last: bool = True,
 ) -> Flow:
-    """A conditional real-NVP as pure functions.
+    """A conditional real-NVP as pure functions over any leading axes.
 
     Args:
       observation_dim: S, at least 1.
@@ -107,8 +107,7 @@ def make_real_nvp(
       embedding_activate_last: ReLU after the embedding's last layer too (the study's upper layers are linear there).
 
     Returns:
-      A `Flow`: `init(key) -> params`, `forward_and_log_det(params, latent, observation)`, `inverse_and_log_det(params,
-      action, observation)`, over any leading axes.
+      A `Flow`, whose parameters are one layer's.
 
     Raises:
       ValueError: a size out of range.

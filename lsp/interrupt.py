@@ -7,7 +7,7 @@ from typing import Any, Self
 
 
 class Interrupt:
-    """While entered, the first signal sets `requested`; a second Ctrl-C ends at once. Outside the main thread: inert."""
+    """While entered, the first signal sets `requested`; a second Ctrl-C ends at once. Inert outside the main thread."""
 
     def __init__(self) -> None:
         """Nothing requested."""

@@ -128,8 +128,7 @@ def default_plot(runs: Sequence[Run]) -> Path:
     """Where curves go unless told otherwise."""
     if len(runs) == 1:
         return runs[0].folder / "plots" / "curve.png"
-    parents = {str(run.folder.resolve().parent) for run in runs}
-    return Path(os.path.commonpath(parents)) / "report.png"
+    return Path(os.path.commonpath([run.folder.resolve() for run in runs])) / "report.png"
 
 
 def _range(values: Sequence[int]) -> str:

@@ -1,6 +1,5 @@
 """A run from its first step to its last: directory, loop, metrics, evaluation, checkpoints, signals, resume."""
 
-import dataclasses
 import json
 import sys
 import time
@@ -16,8 +15,8 @@ import numpy as np
 
 from lsp import agents, checkpoint, envs, memory, provenance
 from lsp.config import Config, ConfigError, from_dict, to_dict, validate
-from lsp.episodes import summarize
 from lsp.envs import EnvironmentFault
+from lsp.episodes import summarize
 from lsp.evaluate import Evaluator
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
@@ -68,7 +67,7 @@ class Run:
         self._began = time.perf_counter()
 
     def train(self, interrupt: Interrupt) -> bool:
-        """Go on to the end, or to an interrupt; returns whether the end was reached. A checkpoint is written either way."""
+        """Go on to the end, or to an interrupt, and write a checkpoint; returns whether the end was reached."""
         config, loop = self.config, self.loop
         shown: deque[float] = deque((episode.episode_return for episode in self._recent), maxlen=10)
         with self._outputs() as (metrics, evaluations, progress):
@@ -119,8 +118,8 @@ class Run:
                 value = np.ravel(leaf)[~np.isfinite(np.ravel(leaf))][0]
                 raise Diverged(
                     f"training diverged: {jax.tree_util.keystr(path, simple=True, separator='.')} is {value} at step "
-                    f"{self.loop.step:,}; checkpoints in {self.dir / 'checkpoints'} are from before; start again with a "
-                    "lower --critic.learning-rate, --policy.learning-rate or --flow.max-log-scale"
+                    f"{self.loop.step:,}; checkpoints in {self.dir / 'checkpoints'} are from before; start again with "
+                    "a lower --critic.learning-rate, --policy.learning-rate or --flow.max-log-scale"
                 )
 
     def _evaluate(self, evaluations: JsonLines, progress: Progress) -> None:
@@ -132,7 +131,7 @@ class Run:
             progress.note(f"step {self.loop.step:,}: {record['protocol']} policy returns {text}")
 
     def save(self, metrics: JsonLines, evaluations: JsonLines) -> None:
-        """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged instead of writing."""
+        """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged before writing."""
         state = jax.tree.map(np.asarray, self.loop.state)
         self.require_finite(state.agent)
         size = int(self._replay.size(state.replay))
@@ -158,14 +157,14 @@ class Run:
         """
         path = checkpoint.latest(self.dir / "checkpoints")
         if path is None:
-            raise checkpoint.CheckpointError(f"{self.dir}: there is no complete checkpoint to resume from: start a new run")
+            raise checkpoint.CheckpointError(f"{self.dir}: no complete checkpoint to resume from: start a new run")
         arrays, host = checkpoint.load(path)
         self._require_same(host["config"])
         shapes = jax.eval_shape(lambda: self.loop.state)
         jax.tree.map(lambda leaf: leaf.delete(), self.loop.state)  # make room: replay may fill half of the memory
         learner = checkpoint.restore(shapes.agent, arrays, "learner")
-        dump = partial(self._replay.dump, size=host["replay_size"])
-        replay = checkpoint.restore(jax.eval_shape(dump, shapes.replay), arrays, "replay")
+        filled = jax.eval_shape(lambda state: self._replay.dump(state, host["replay_size"]), shapes.replay)
+        replay = checkpoint.restore(filled, arrays, "replay")
         self.loop.set_state(host["loop"], RunState(learner, jax.jit(self._replay.load)(replay)))
         self._recent = [Episode(*episode) for episode in host["recent"]]
         self._seconds = host["seconds"]

@@ -75,7 +75,7 @@ class Agent(NamedTuple):
     act_latent: Callable[[Params, Array, Array], ActionSample]  # at a given latent of the top layer
     act_random: Callable[[Params, Array, Key], ActionSample]  # environment action uniform in (-1, 1): the warm-up
     update: Callable[[State, Batch, Key], tuple[State, UpdateInfo]]
-    priority: Callable[[State, Transition, Key], Array]  # f32[n], for new rows
+    priority: Callable[[Params, Transition, Key], Array]  # f32[n], of new rows; from what `actor_params` gives
 
 
 class Replay(NamedTuple):

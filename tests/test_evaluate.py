@@ -24,7 +24,8 @@ def latent_is_action(params: Array, observation: Array, latent: Array) -> Action
 
 def steer(params: Array, observation: Array, latent: Array) -> ActionSample:
     """A policy for the point mass that heeds its parameters, the observation and the latent."""
-    action = jnp.tanh(params - observation[..., :2] + 0.3 * latent)
+    position = observation[..., :2]
+    action = jnp.tanh(jnp.broadcast_to(params, position.shape) - position + 0.3 * latent)
     return ActionSample(action, action)
 
 

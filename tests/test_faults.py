@@ -1,4 +1,4 @@
-"""Whatever goes wrong in a run: one line that says what, a status that says so too, and nothing written comes to harm."""
+"""Whatever goes wrong in a run: one line says what, the status says so too, and nothing written comes to harm."""
 
 import json
 import resource
@@ -99,7 +99,8 @@ def test_capacity_beyond_memory(tmp_path: Path, monkeypatch: Any, capfd: Any) ->
     monkeypatch.setattr(memory, "available_bytes", lambda: 2_000_000)
     assert run.main(command(tmp_path / "run", replay__capacity=3000)) == 2
     assert error_of(capfd) == (
-        "--replay.capacity=3000 needs 0.00 GB for observations of 125 numbers, and 0.00 GB are free: at most 1730 rows fit"
+        "--replay.capacity=3000 needs 0.00 GB for observations of 125 numbers, and 0.00 GB are free: "
+        "at most 1730 rows fit"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -147,43 +148,77 @@ def folder(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "run")
 
 
-def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
-    path.write_bytes(change(path.read_bytes()))
+Damage = Callable[[Path], Any]
 
 
-def edit_config(folder: Path, **changes: Any) -> None:
-    document = json.loads((folder / "config.json").read_text())
-    document["config"] |= {name.replace("__", "."): value for name, value in changes.items()}
-    (folder / "config.json").write_text(json.dumps(document))
+def rewrite(find: Callable[[Path], Path], change: Callable[[bytes], bytes]) -> Damage:
+    """Change the contents of a file of the run."""
+    return lambda run: find(run).write_bytes(change(find(run).read_bytes()))
+
+
+def configure(**changes: Any) -> Damage:
+    """Edit values in config.json by hand; `__` stands for a dot."""
+
+    def change(data: bytes) -> bytes:
+        document = json.loads(data)
+        document["config"] |= {name.replace("__", "."): value for name, value in changes.items()}
+        return json.dumps(document).encode()
+
+    return rewrite(config, change)
 
 
 def flip(data: bytes) -> bytes:
+    """One bit is another."""
     return data[:200] + bytes([data[200] ^ 1]) + data[201:]
 
 
-PARAMS, ROWS = "learner/000.actor.params.npy", "replay/000.rows.npy"
-DAMAGE: dict[str, tuple[Callable[[Path], Any], int, str]] = {
+def config(run: Path) -> Path:
+    return run / "config.json"
+
+
+def lines(run: Path) -> Path:
+    return run / "metrics.jsonl"
+
+
+def rows(run: Path) -> Path:
+    return newest(run) / "replay/000.rows.npy"
+
+
+def params(run: Path) -> Path:
+    return newest(run) / "learner/000.actor.params.npy"
+
+
+def manifest(run: Path) -> Path:
+    return newest(run) / "manifest.json"
+
+
+def replace_by_folder(run: Path) -> None:
+    config(run).unlink()
+    config(run).mkdir()
+
+
+DAMAGE: dict[str, tuple[Damage, int, str]] = {
     "no checkpoint": (lambda run: shutil.rmtree(run / "checkpoints"), 1, "no complete checkpoint to resume from"),
-    "truncated": (lambda run: rewrite(newest(run) / ROWS, lambda data: data[:-9]), 1, f"80/{ROWS}: damaged checkpoint, "),
-    "flipped bit": (lambda run: rewrite(newest(run) / PARAMS, flip), 1, f"80/{PARAMS}: damaged checkpoint, "),
-    "file lost": (lambda run: (newest(run) / PARAMS).unlink(), 1, f"80/{PARAMS}: damaged checkpoint, "),
-    "manifest": (lambda run: rewrite(newest(run) / "manifest.json", flip), 1, "80/manifest.json: damaged checkpoint, "),
-    "lines lost": (lambda run: rewrite(run / "metrics.jsonl", lambda data: data[: data.index(b"\n") + 1]), 1, "metrics.jsonl: no line ends at"),
-    "no configuration": (lambda run: (run / "config.json").unlink(), 2, "run is not a run: there is no config.json in it"),
-    "broken JSON": (lambda run: rewrite(run / "config.json", lambda data: data[:100]), 2, "config.json cannot be read: "),
-    "not text": (lambda run: rewrite(run / "config.json", lambda data: b"\xff" + data), 2, "config.json cannot be read: "),
-    "other JSON": (lambda run: (run / "config.json").write_text("[1]"), 2, "config.json cannot be read: it holds no "),
-    "no values": (lambda run: (run / "config.json").write_text('{"config": 3}'), 2, "cannot be read: it holds no "),
-    "a folder": (lambda run: ((run / "config.json").unlink(), (run / "config.json").mkdir()), 2, "cannot be read: "),
-    "unknown field": (lambda run: edit_config(run, criitc=1), 2, "config.json: configuration of another version of lsp? "),
-    "bad value": (lambda run: edit_config(run, gamma=2), 2, "config.json: --gamma=2: must be a number in [0, 1)"),
+    "truncated": (rewrite(rows, lambda data: data[:-9]), 1, "80/replay/000.rows.npy: damaged checkpoint, "),
+    "flipped bit": (rewrite(params, flip), 1, "80/learner/000.actor.params.npy: damaged checkpoint, "),
+    "file lost": (lambda run: params(run).unlink(), 1, "80/learner/000.actor.params.npy: damaged checkpoint, "),
+    "manifest": (rewrite(manifest, flip), 1, "80/manifest.json: damaged checkpoint, "),
+    "lines lost": (rewrite(lines, lambda data: data[: data.index(b"\n") + 1]), 1, "metrics.jsonl: no line ends at"),
+    "foreign folder": (lambda run: config(run).unlink(), 2, "run is not a run: there is no config.json in it"),
+    "broken JSON": (rewrite(config, lambda data: data[:100]), 2, "config.json cannot be read: "),
+    "not text": (rewrite(config, lambda data: b"\xff" + data), 2, "config.json cannot be read: "),
+    "other JSON": (rewrite(config, lambda data: b"[1]"), 2, "config.json cannot be read: it holds no "),
+    "no values": (rewrite(config, lambda data: b'{"config": 3}'), 2, "config.json cannot be read: it holds no "),
+    "a folder": (replace_by_folder, 2, "config.json cannot be read: "),
+    "unknown field": (configure(criitc=1), 2, "config.json: configuration of another version of lsp? "),
+    "bad value": (configure(gamma=2), 2, "config.json: --gamma=2: must be a number in [0, 1)"),
     "other shapes": (
-        lambda run: edit_config(run, critic__hidden_sizes=[32, 16]),
+        configure(critic__hidden_sizes=[32, 16]),
         2,
         "config.json has --critic.hidden-sizes=32,16, its checkpoint was saved with 16,16: put that back, or",
     ),
-    "other capacity": (lambda run: edit_config(run, replay__capacity=4000), 2, "has --replay.capacity=4000, its "),
-    "other discount": (lambda run: edit_config(run, gamma=0.5), 2, "has --gamma=0.5, its checkpoint was saved with 0.99"),
+    "other capacity": (configure(replay__capacity=4000), 2, "has --replay.capacity=4000, its "),
+    "other discount": (configure(gamma=0.5), 2, "has --gamma=0.5, its checkpoint was saved with 0.99"),
 }
 
 
@@ -201,7 +236,7 @@ def test_resume_of_a_damaged_run(name: str, folder: Path, capfd: Any) -> None:
 
 def test_the_checkpoint_before_a_damaged_one(folder: Path, finished: Path, capfd: Any) -> None:
     """What the error says to do works, and leads to where the undamaged run was."""
-    rewrite(newest(folder) / ROWS, flip)
+    rewrite(rows, flip)(folder)
     assert run.main([f"--resume={folder}"]) == 1
     assert str(folder / "checkpoints/40") in error_of(capfd)
     shutil.rmtree(newest(folder))

@@ -26,9 +26,10 @@ def test_the_first_signal_is_a_request(number: int, capfd: pytest.CaptureFixture
 
 @pytest.mark.parametrize("first", SIGNALS)
 def test_the_second_interrupt_is_an_order(first: int) -> None:
-    with pytest.raises(KeyboardInterrupt), Interrupt():
+    with Interrupt():
         signal.raise_signal(first)
-        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_second_termination_is_not() -> None:

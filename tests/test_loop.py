@@ -280,6 +280,27 @@ def test_metrics_are_means_over_the_latest_updates() -> None:
     assert int(loop.state.agent.updates) == loop.updates
 
 
+def test_every_action_and_every_update_has_a_key_of_its_own() -> None:
+    recipe = toy_recipe(toy_config(utd=3.0, count=2))
+    agent, keys, draws = recipe.agent, [], []
+
+    def spying_act(params: Any, observation: Any, key: Any) -> Any:
+        jax.debug.callback(lambda data: keys.append(tuple(data.tolist())), jax.random.key_data(key))
+        return agent.act(params, observation, key)
+
+    def spying_update(state: Any, batch: Any, key: Any) -> Any:
+        jax.debug.callback(lambda indices: draws.append(tuple(indices.tolist())), batch.indices)
+        jax.debug.callback(lambda data: keys.append(tuple(data.tolist())), jax.random.key_data(key))
+        return agent.update(state, batch, key)
+
+    loop = started(recipe._replace(agent=agent._replace(act=spying_act, update=spying_update)))
+    for _ in range(20):
+        loop.advance()
+    jax.effects_barrier()
+    assert len(set(keys)) == len(keys) == 1 + 20 + loop.updates
+    assert len(set(draws)) == len(draws) == loop.updates > 60
+
+
 def test_streams_share_no_key() -> None:
     def keys(root: jax.Array) -> jax.Array:
         steps = jnp.arange(100)

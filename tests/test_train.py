@@ -95,7 +95,7 @@ def run_until(due: Callable[[], bool], number: int, arguments: list[str]) -> tup
 
 
 def test_processes_signaled_and_killed(straight: Path, tmp_path: Path) -> None:
-    """Ctrl-C and SIGTERM when it suits, kill -9 with lines after the newest checkpoint and in the middle of writing one."""
+    """Ctrl-C, SIGTERM and kill -9, the last with lines after the newest checkpoint and in the middle of writing one."""
     folder, resume = tmp_path / "killed", [f"--resume={tmp_path / 'killed'}"]
     for number, arguments in ((signal.SIGTERM, command(folder, **WHOLE)), (signal.SIGINT, resume)):
         target = lines(folder) + 5
@@ -121,7 +121,8 @@ def test_processes_signaled_and_killed(straight: Path, tmp_path: Path) -> None:
 
 
 def test_what_a_run_leaves(straight: Path) -> None:
-    assert sorted(path.name for path in straight.iterdir()) == ["checkpoints", "config.json", "eval.jsonl", "metrics.jsonl"]
+    names = sorted(path.name for path in straight.iterdir())
+    assert names == ["checkpoints", "config.json", "eval.jsonl", "metrics.jsonl"]
     assert [line["step"] for line in metrics.read(straight / "metrics.jsonl")] == list(range(20, STEPS + 1, 20))
     evaluations = metrics.read(straight / "eval.jsonl")
     assert [line["step"] for line in evaluations] == [500, 500, 1000, 1000, 1500, 1500, 1600, 1600]

@@ -102,7 +102,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _improvement(group: Group, first: Group) -> tuple[float | None, float | None, float | None]:
-    if min(len(group.runs), len(first.runs)) < 2:
+    if group is first or min(len(group.runs), len(first.runs)) < 2:
         return None, None, None
     ours, theirs = group.scores[:, None], first.scores[:, None]
     return probability_of_improvement(ours, theirs), *probability_of_improvement_interval(ours, theirs)
