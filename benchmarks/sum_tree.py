@@ -1,12 +1,13 @@
 """What one sample of 128 and one write of 128 leaves cost, for trees from 2^12 to 2^22 leaves.
 
-Pin it to one core, and let no one else use that core:
+Pin it to one core that nobody else uses; where that cannot be had, add --cpu-time:
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/sum_tree.py --plot sum_tree.png
 """
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 
 import jax
@@ -83,15 +84,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
     parser.add_argument("--calls", type=int, default=100, help="calls of a variant in a turn (default 100)")
+    parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
     parser.add_argument("--plot", metavar="PATH", help="draw the table into this PNG file")
     args = parser.parse_args()
 
     variants = {f"jit {exponent}": make_call(cycle, 2**exponent) for exponent in EXPONENTS}
     variants |= {f"scan {exponent}": make_call(cycles, 2**exponent) for exponent in EXPONENTS}
     seconds: Seconds = {}
-    share = core_share(lambda: seconds.update(alternate(variants, args.rounds, args.calls)))
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    share = core_share(lambda: seconds.update(alternate(variants, args.rounds, args.calls, clock)))
 
-    print(f"microseconds a cycle: median (least-most) of {args.rounds} rounds; CPU time / wall time {share:.2f}")
+    kind = "CPU" if args.cpu_time else "wall"
+    print(f"microseconds of {kind} time a cycle: median (least-most) of {args.rounds} rounds")
+    print(f"CPU time / wall time: {share:.2f}{'' if share > 0.95 else ' (the core was shared)'}")
     print(f"{'leaves':>8}  {'one cycle a jit':>24}  {f'{SCAN} cycles a scan':>24}")
     for exponent in EXPONENTS:
         row = microseconds(seconds, f"jit {exponent}", 1), microseconds(seconds, f"scan {exponent}", SCAN)

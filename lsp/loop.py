@@ -42,6 +42,7 @@ class Stream(IntEnum):
     ACT = 1
     LEARN = 2
     EVALUATE = 3
+    PRIORITIZE = 4
 
 
 def stream_key(root: Key, stream: Stream, step: Array | int) -> Key:
@@ -110,7 +111,7 @@ def advance(
     agent, replay = recipe.agent, recipe.replay
     chunk = packing.unpack(rows, observations.shape[-1])
     agent_state = agent.observe(state.agent, chunk, returns)
-    replay_state = replay.add(state.replay, chunk, jnp.full(rows.shape[0], jnp.inf))
+    replay_state = replay.add(state.replay, chunk, _new_priorities(recipe, agent_state, root, step, chunk))
 
     def one_update(carry: RunState, key: Key) -> tuple[RunState, Array]:
         sample_key, update_key = jax.random.split(key)
@@ -126,6 +127,14 @@ def advance(
         state, history = jax.lax.scan(one_update, state, keys)
         metrics = jnp.mean(history, axis=0)
     return state, act(agent, agent.actor_params(state.agent), root, step, observations, random), metrics
+
+
+def _new_priorities(recipe: Recipe, state: State, root: Key, step: Array, chunk: Transition) -> Array:
+    """Priorities of new rows, [n]: their TD errors where so configured, else inf, which stands for the maximum."""
+    agent, config = recipe.agent, recipe.config.replay
+    if config.kind == "prioritized" and config.initial == "td":
+        return agent.priority(agent.actor_params(state), chunk, stream_key(root, Stream.PRIORITIZE, step))
+    return jnp.full(chunk.reward.shape, jnp.inf)
 
 
 def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatches:

@@ -109,6 +109,8 @@ class Run:
         line = {"step": loop.step, "updates": loop.updates, "seconds": round(self._elapsed(), 3)}
         line |= {"episodes": len(self._recent)} | summarize(self._recent) | loop.metrics()
         self.require_finite({name: line[name] for name in ("critic_loss", "policy_loss", "q") if name in line})
+        if line.get("bad_priorities", 0.0) > 0:
+            raise self._diverged("a TD error is not finite")
         return line
 
     def require_finite(self, tree: Any) -> None:
@@ -116,11 +118,13 @@ class Run:
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             if not np.isfinite(leaf).all():
                 value = np.ravel(leaf)[~np.isfinite(np.ravel(leaf))][0]
-                raise Diverged(
-                    f"training diverged: {jax.tree_util.keystr(path, simple=True, separator='.')} is {value} at step "
-                    f"{self.loop.step:,}; checkpoints in {self.dir / 'checkpoints'} are from before; start again with "
-                    "a lower --critic.learning-rate, --policy.learning-rate or --flow.max-log-scale"
-                )
+                raise self._diverged(f"{jax.tree_util.keystr(path, simple=True, separator='.')} is {value}")
+
+    def _diverged(self, what: str) -> Diverged:
+        return Diverged(
+            f"training diverged: {what} at step {self.loop.step:,}; checkpoints in {self.dir / 'checkpoints'} are from "
+            "before; start again with a lower --critic.learning-rate, --policy.learning-rate or --flow.max-log-scale"
+        )
 
     def _evaluate(self, evaluations: JsonLines, progress: Progress) -> None:
         key = stream_key(self.loop.root, Stream.EVALUATE, self.loop.step)

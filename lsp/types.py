@@ -48,6 +48,7 @@ class Batch(NamedTuple):
     indices: Array  # i32[B] slots in the replay
     weights: Array  # f32[B] importance weights; ones under uniform replay
     policy_observation: Array | None = None  # f32[B, S] states of the policy loss; None: those of `transitions`
+    policy_weights: Array | None = None  # f32[B] importance weights of those states; None: `weights`
 
 
 class ActionSample(NamedTuple):

@@ -1,7 +1,7 @@
 """Naive NumPy twins of the library's functions: plain loops over single rows, no JAX."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,3 +129,36 @@ def sum_tree_find(leaves: np.ndarray, mass: float) -> int:
             if mass < running:
                 break
     return found
+
+
+class Priorities:
+    """Masses of prioritized replay, one row at a time, and the maximum as of sweeps that take one update each."""
+
+    def __init__(self, capacity: int, mass: Callable[[float], float]) -> None:
+        self.mass, self.capacity, self.rows = mass, capacity, 0
+        self.masses = np.zeros(capacity)
+        self.maximum, self.written = 0.0, [0.0]
+
+    def ceiling(self) -> float:
+        largest = max(self.maximum, *self.written)
+        return largest if self.rows >= self.capacity else max(largest, 1.0)
+
+    def add(self, priorities: Sequence[float]) -> None:
+        ceiling = self.ceiling()
+        for priority in priorities:
+            mass = ceiling if math.isnan(priority) or math.isinf(priority) else min(self.mass(abs(priority)), ceiling)
+            self.masses[self.rows % self.capacity] = mass
+            self.written.append(mass)
+            self.rows += 1
+
+    def update(self, slots: Sequence[int], priorities: Sequence[float]) -> None:
+        for slot, priority in zip(slots, priorities, strict=True):
+            if math.isfinite(priority):
+                self.masses[slot] = self.mass(abs(priority))
+                self.written.append(self.masses[slot])
+        self.maximum, self.written = max(*self.masses, *self.written), [0.0]
+
+
+def ranks(priorities: Sequence[float], among: Sequence[float]) -> list[int]:
+    """1 for a priority that none of `among` exceeds, and one more for each that does."""
+    return [1 + sum(other > priority for other in among) for priority in priorities]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lsp import fields
+from lsp.agents import prioritized
 from lsp.config import Config, Preset, dissertation, validate
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 REGISTRY: dict[str, Callable[[Config], Config]] = {
     "sac_lsp": lambda config: config,
+    "prioritized": prioritized.configure,
 }
 
 
@@ -36,5 +38,8 @@ def build(config: Config, spec: "EnvSpec") -> "Recipe":
     from lsp.agents.sac_lsp import make_agent
     from lsp.types import Recipe
 
-    memory = replay.make_uniform(config.replay.capacity, config.replay.batch_size)
+    if config.replay.kind == "prioritized":
+        memory = prioritized.make_replay(config.replay)
+    else:
+        memory = replay.make_uniform(config.replay.capacity, config.replay.batch_size)
     return Recipe(make_agent(config, spec), memory, config)

@@ -44,7 +44,8 @@ class Prepared(NamedTuple):
     discount: Array  # f32[B]
     next_observation: Array  # f32[B, S]
     policy_observation: Array  # f32[B, S]
-    weights: Array  # f32[B]
+    weights: Array  # f32[B] of the critics' losses
+    policy_weights: Array  # f32[B] of the policy's and V's, which are of `policy_observation`
 
 
 def make_agent(config: Config, spec: EnvSpec) -> Agent:
@@ -70,10 +71,9 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
 
 def _make_parts(config: Config, spec: EnvSpec) -> Parts:
     flow = _make_flow(config, spec)
-    critic = networks.ValueEnsemble(
-        config.critic.count, config.critic.hidden_sizes, layer_norm=config.critic.layer_norm
-    )
-    value = networks.ValueEnsemble(1, config.critic.hidden_sizes, layer_norm=config.critic.layer_norm)
+    sizes, norm = config.critic.hidden_sizes, config.critic.layer_norm
+    critic = networks.ValueEnsemble(config.critic.count, sizes, layer_norm=norm)
+    value = networks.ValueEnsemble(1, sizes, layer_norm=norm)
     observation, action = jnp.zeros(spec.observation_dim), jnp.zeros(spec.action_dim)
 
     def init(key: Key) -> dict[str, Any]:
@@ -184,6 +184,7 @@ def _prepare(parts: Parts, actor: ActorParams, batch: Batch) -> Prepared:
         next_observation=normalize(t.next_observation),
         policy_observation=policy_observation,
         weights=batch.weights,
+        policy_weights=batch.weights if batch.policy_weights is None else batch.policy_weights,
     )
 
 
@@ -237,7 +238,7 @@ def _loss(
     config = parts.config
     params = parts.flat.unravel(flat_params)
     alpha = stop_gradient(jnp.exp(params["log_alpha"]))
-    s = prepared.policy_observation
+    s, weights = prepared.policy_observation, prepared.policy_weights
 
     q = parts.critic.apply(params["critic"], prepared.observation, prepared.action)[..., 0]
     critic_loss, td_errors = losses.critic_loss(q, target, prepared.weights, config.critic.loss)
@@ -250,11 +251,11 @@ def _loss(
     total = critic_loss
     if config.critic.value_network:
         value = parts.value.apply(params["value"], s)[0, ..., 0]
-        total += losses.value_loss(value, q_policy, cost, prepared.weights)
+        total += losses.value_loss(value, q_policy, cost, weights)
     if config.policy.gradient == "pathwise":
-        policy_loss = losses.policy_loss(q_policy, cost, prepared.weights)
+        policy_loss = losses.policy_loss(q_policy, cost, weights)
     else:
-        policy_loss = losses.likelihood_ratio_policy_loss(sample.layer_log_prob, q_policy, value, cost, prepared.weights)
+        policy_loss = losses.likelihood_ratio_policy_loss(sample.layer_log_prob, q_policy, value, cost, weights)
     total += policy_loss
     if config.temperature.learned:
         total += losses.temperature_loss(params["log_alpha"], sample.log_prob, parts.target_entropy)

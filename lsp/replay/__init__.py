@@ -1,5 +1,6 @@
 """Replay memories: bundles of pure functions over arrays that stay on the device."""
 
+from lsp.replay.prioritized import make_prioritized
 from lsp.replay.uniform import make_uniform
 
-__all__ = ["make_uniform"]
+__all__ = ["make_prioritized", "make_uniform"]

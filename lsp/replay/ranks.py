@@ -1,18 +1,18 @@
 """Ranks of priorities: 1 for the largest, one more for every larger priority; equal ones share a rank.
 
-To keep all ranks exact would mean a sort after every write. So ranks are looked up in a sorted copy that is renewed now
-and then: right after `refresh` the rank of every row is exact; in between, a row that was written gets the rank that its
-new priority would have had at the last refresh, and the others keep theirs. A row never replayed has an infinite
-priority, and rank 1 with all its like.
+To keep all ranks exact would mean a sort after every write. So ranks are looked up in a sorted copy that is renewed
+now and then: right after `refresh` the rank of every row is exact; in between, a row that was written gets the rank
+that its new priority would have had at the last refresh, and the others keep theirs. A row that was never replayed may
+have an infinite priority, and then rank 1 with all its like.
 
-Source: Schaul et al. (2016), "Prioritized Experience Replay", arXiv 1511.05952, section 3.3 and appendix B.2.1. Differs:
-the authors sample from a rarely sorted heap, by segments of equal mass; here ranks are the masses of a sum-tree.
+Source: Schaul et al. (2016), "Prioritized Experience Replay", arXiv 1511.05952, section 3.3 and appendix B.2.1.
+Differs: the authors sample from a rarely sorted heap, by segments of equal mass; here ranks become the masses of a
+sum-tree, and rows written since the last sort are not left out.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 
@@ -22,8 +22,7 @@ T = TypeVar("T")
 EMPTY = -1.0  # a slot without a row: below every priority
 
 
-@flax.struct.dataclass
-class Ranks:
+class Ranks(NamedTuple):
     """Priorities of all rows, and their order at the last refresh."""
 
     priorities: Array  # f32[C] as last written
@@ -35,14 +34,13 @@ def init(capacity: int) -> Ranks:
     return Ranks(jnp.full(capacity, EMPTY), jnp.full(capacity, EMPTY))
 
 
-def write(ranks: Ranks, indices: Array, priorities: Array, accepted: Array) -> Ranks:
-    """Set `priorities` f32[n], 0 or more, at `indices` i32[n] where `accepted` bool[n]; the last write of a row counts."""
-    place = jnp.where(last_of_each(indices, accepted), indices, ranks.priorities.size)
-    return ranks.replace(priorities=ranks.priorities.at[place].set(priorities, mode="drop"))
+def write(ranks: Ranks, indices: Array, priorities: Array) -> Ranks:
+    """Set `priorities` f32[n], 0 or more, at distinct `indices` i32[n]; what lies beyond the end is dropped."""
+    return ranks._replace(priorities=ranks.priorities.at[indices].set(priorities, mode="drop"))
 
 
 def last_of_each(indices: Array, accepted: Array) -> Array:
-    """Which of n writes is the last accepted one of its index, bool[n]; takes n^2 comparisons."""
+    """Which of n writes is the last accepted one of its index, bool[n]; by n^2 comparisons."""
     later = jnp.triu(jnp.ones((indices.size, indices.size), bool), k=1)
     again = later & accepted[None, :] & (indices[:, None] == indices[None, :])
     return accepted & ~jnp.any(again, axis=1)
@@ -55,16 +53,16 @@ def lookup(ranks: Ranks, priorities: Array) -> Array:
 
 def refresh(ranks: Ranks) -> Ranks:
     """Order all rows anew; some 0.1 seconds for a million."""
-    # Bits of floats, read as integers, have the order of the floats (of negative ones there is only EMPTY), and XLA sorts
-    # integers five times faster.
+    # Bits of floats, read as integers, have the order of the floats (of negative ones there is only EMPTY), and XLA
+    # sorts integers five times faster.
     bits = jnp.sort(jax.lax.bitcast_convert_type(ranks.priorities, jnp.int32))
-    return ranks.replace(ordered=jax.lax.bitcast_convert_type(bits, jnp.float32))
+    return ranks._replace(ordered=jax.lax.bitcast_convert_type(bits, jnp.float32))
 
 
 def due(updates: Array, every: int) -> Array:
-    """Whether update number `updates`, i32[] from 1, ends with a refresh: 1, 2, 4, 8, ..., and each multiple of `every`.
+    """Whether update number `updates`, i32[] from 1, ends with a refresh: each multiple of `every`, and 1, 2, 4, 8, ...
 
-    The first are closer together because a short history changes faster.
+    The powers of two only up to `every`: a short history changes faster.
     """
     return (updates % every == 0) | ((updates & (updates - 1) == 0) & (updates < every))
 

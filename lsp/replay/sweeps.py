@@ -4,21 +4,21 @@ A sweep is a pass over all rows, a window an update; what it found counts when i
 
 The largest mass: what is written can raise it at once, that it has fallen shows in a sweep. So `maximum` is never below
 the largest mass, and never above the largest of the last two sweeps. It decays where priorities do, as they must when a
-learned temperature falls, and costs a read of some kilobytes in place of a second tree.
+learned temperature falls, and costs a read of a few kilobytes in place of a second tree.
 """
 
-import flax.struct
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from lsp.replay.sum_tree import FAN_OUT, SumTree
 from lsp.types import Array
 
-WINDOWS = 256  # updates of one sweep; fewer where the tree has fewer nodes
+WINDOWS = 1024  # updates of one sweep; fewer where the tree has fewer nodes
 
 
-@flax.struct.dataclass
-class Sweep:
+class Sweep(NamedTuple):
     """Findings of the last complete sweep, and of the one under way."""
 
     maximum: Array  # f32[] largest mass: of the last sweep, and of everything written since
@@ -36,7 +36,7 @@ def init() -> Sweep:
 def written(sweep: Sweep, masses: Array) -> Sweep:
     """After `masses`, f32[n], were written; NaN among them count for nothing."""
     largest = jnp.nanmax(masses, initial=0.0)
-    return sweep.replace(
+    return sweep._replace(
         maximum=jnp.maximum(sweep.maximum, largest), next_maximum=jnp.maximum(sweep.next_maximum, largest)
     )
 
