@@ -3,9 +3,10 @@
     taskset -c 1 python benchmarks/peers.py                                  # SBX in the same environment
     taskset -c 1 python benchmarks/peers.py --peer-python=OTHER/bin/python   # or in one of its own
 
-SBX is not a dependency: `pip install sbx-rl==0.28.0`, best in an environment of its own. Both train SAC with two critics on
-one environment, one update a step, with the same widths, batch and replay capacity. SBX's policy is a Gaussian, ours a flow.
-Each side is a process that waits while the other works, so that they never compete; the ratio is taken within a round.
+SBX is not a dependency: `pip install sbx-rl==0.28.0`, best in an environment of its own. Both train SAC with two
+critics on one environment, one update a step, with the same widths, batch and replay capacity. SBX's policy is a
+Gaussian, ours a flow. Each side is a process that waits while the other works, so that they never compete; the ratio is
+taken within a round.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Conditional real-NVP flows and the tanh squash. The only module that imports distrax.
 
-A flow is a bijection between a latent h ~ N(0, I) and an action, for each observation s. Densities follow from the change
-of variables, log p(u|s) = log N(h; 0, I) - log|det du/dh|. Dinh et al. (2017), arXiv 1605.08803, Eq. 4 to 8; as a policy:
-Haarnoja et al. (2018), arXiv 1804.02808.
+A flow is a bijection between a latent h ~ N(0, I) and an action, for each observation s. Densities follow from the
+change of variables, log p(u|s) = log N(h; 0, I) - log|det du/dh|. Dinh et al. (2017), arXiv 1605.08803, Eq. 4 to 8; as
+a policy: Haarnoja et al. (2018), arXiv 1804.02808.
 """
 
 import math
@@ -25,8 +25,8 @@ class RealNVP(nn.Module):
         forward  y_b -> y_b * exp(s) + t,        log|det| = sum(s)
         inverse  y_b -> (y_b - t) * exp(-s),     log|det| = -sum(s)
 
-    and s bounded as m*tanh(s/m) where `max_log_scale` m is finite. Even couplings transform the first half, odd ones the
-    second (of 1 dimension: every coupling transforms it).
+    and s bounded as m*tanh(s/m) where `max_log_scale` m is finite. Even couplings transform the first half, odd ones
+    the second (of 1 dimension: every coupling transforms it).
     """
 
     action_dim: int
@@ -155,7 +155,7 @@ def tanh_log_det(u: Array) -> Array:
 
 
 def approximate_tanh_log_det(u: Array) -> Array:
-    """The study's sum_i log(1 - tanh(u_i)^2 + 1e-6), [..., A] -> [...]: floors at -13.8 a dimension, wrong beyond |u| = 7."""
+    """The study's sum_i log(1 - tanh(u_i)^2 + 1e-6), [..., A] -> [...]: never below -13.8 a dimension."""
     return jnp.sum(jnp.log(1.0 - jnp.tanh(u) ** 2 + 1e-6), axis=-1)
 
 

@@ -1,8 +1,8 @@
 """A stack of flow layers: decode latents to actions, encode actions to latents.
 
-Layer 0 is at the bottom: its action is what tanh squashes into the environment's [-1, 1]. The action of layer i is the latent
-of layer i-1. Every layer is a bijection for a fixed observation, so a stack is one too, and nothing the agent could do is
-lost. Haarnoja et al. (2018), arXiv 1804.02808, Section 4.
+Layer 0 is at the bottom: its action is what tanh squashes into the environment's [-1, 1]. The action of layer i is the
+latent of layer i-1. Every layer is a bijection for a fixed observation, so a stack is one too, and nothing the agent
+could do is lost. Haarnoja et al. (2018), arXiv 1804.02808, Section 4.
 """
 
 from collections.abc import Sequence

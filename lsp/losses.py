@@ -129,6 +129,6 @@ def temperature_loss(log_alpha: Array, log_prob: Array, target_entropy: float) -
       target_entropy: nats.
 
     Returns:
-      loss []. Source: arXiv 1812.05905, Eq. 18. Differs: log alpha in place of alpha as the factor, as in common practice.
+      loss []. Source: arXiv 1812.05905, Eq. 18. Differs: the factor is log alpha, not alpha, as in common practice.
     """
     return -log_alpha * stop_gradient(jnp.mean(log_prob) + target_entropy)

@@ -41,7 +41,7 @@ class Conditioner(nn.Module):
 
         [untouched, embedding] -> hidden layers -> (t, s),   each [..., size]
 
-    `separate_nets` computes s and t by two networks, as SAC-LSP's released code does; otherwise they share hidden layers.
+    `separate_nets` computes s and t by two networks, as SAC-LSP's released code does; else they share hidden layers.
     `zero_init` zeroes the last layer, so that t = s = 0 and the coupling starts as the identity.
     """
 
@@ -71,9 +71,9 @@ class Conditioner(nn.Module):
 class ValueEnsemble(nn.Module):
     """K independent value functions of one or more inputs, [..., I_j] -> [K, ..., N].
 
-    The first layers of all members are one matrix an input, [I_j, K*H], so that members share one dot product, and the part
-    that reads the observation is computed once where an update evaluates Q at two actions of the same observation. Fan-in
-    of the initialiser is each input's own width, as in SAC-LSP's released code.
+    The first layers of all members are one matrix an input, [I_j, K*H], so that members share one dot product, and the
+    part that reads the observation is computed once where an update evaluates Q at two actions of it. The initialiser's
+    fan-in is each input's own width, as in SAC-LSP's released code.
     """
 
     count: int

@@ -13,7 +13,7 @@ MAX_COUNT = 1_000_000.0
 class Moments(NamedTuple):
     """Running moments of vectors [S] (or scalars [])."""
 
-    count: Array  # f32[]  weight of what was seen
+    count: Array  # type: ignore[assignment]  # f32[] weight of what was seen
     mean: Array  # f32[S]
     variance: Array  # f32[S] population variance
 

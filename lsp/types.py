@@ -69,7 +69,7 @@ class Agent(NamedTuple):
     """A learner as pure functions."""
 
     init: Callable[[Key], State]
-    observe: Callable[[State, Transition, Array], State]  # fold a new chunk [n, ...], returns so far [n], into statistics
+    observe: Callable[[State, Transition, Array], State]  # fold in a new chunk [n, ...] and its returns so far [n]
     actor_params: Callable[[State], Params]  # what an executor needs, and no more
     act: Callable[[Params, Array, Key], ActionSample]
     act_mode: Callable[[Params, Array], ActionSample]  # latent at zero (not the density's mode)
@@ -83,7 +83,7 @@ class Replay(NamedTuple):
     """A replay memory as pure functions."""
 
     init: Callable[[Transition], ReplayState]  # from one example transition, no leading axis
-    add: Callable[[ReplayState, Transition, Array], ReplayState]  # chunk [n, ...], priorities f32[n]; inf: the current maximum
+    add: Callable[[ReplayState, Transition, Array], ReplayState]  # chunk [n, ...], priorities f32[n]; inf: the maximum
     sample: Callable[[ReplayState, Key], Batch]
     update_priorities: Callable[[ReplayState, Array, Array], ReplayState]
     size: Callable[[ReplayState], Array]  # i32[]
@@ -96,8 +96,8 @@ class Flow(NamedTuple):
     """A bijection between latents and actions, conditioned on the observation."""
 
     init: Callable[[Key], Params]
-    forward_and_log_det: Callable[[Params, Array, Array], tuple[Array, Array]]  # latent, observation -> action, log|det|
-    inverse_and_log_det: Callable[[Params, Array, Array], tuple[Array, Array]]  # action, observation -> latent, log|det|
+    forward_and_log_det: Callable[[Params, Array, Array], tuple[Array, Array]]  # latent, observation -> action, log-det
+    inverse_and_log_det: Callable[[Params, Array, Array], tuple[Array, Array]]  # action, observation -> latent, log-det
     action_dim: int
 
 

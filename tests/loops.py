@@ -102,18 +102,17 @@ def record_only(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, np.ndarray]]
     """Let loops run without a device; returns what they dispatch: number of updates, rows."""
     dispatched: list[tuple[int, np.ndarray]] = []
 
+    def dispatch(actions: np.ndarray, number: int, *arguments: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+        dispatched.append((number, arguments[3]))
+        return None, actions, np.zeros(0)
+
     def fake(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatches:
         actions = np.zeros((recipe.config.executors.count, 2 * spec.action_dim), np.float32)
-
-        def dispatch(number: int, *arguments: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-            dispatched.append((number, arguments[3]))
-            return None, actions, np.zeros(0)
-
         return Dispatches(
             init=lambda root: None,
             act=lambda *_: actions,
-            collect=functools.partial(dispatch, 0),
-            learn=functools.partial(dispatch, num_updates),
+            collect=functools.partial(dispatch, actions, 0),
+            learn=functools.partial(dispatch, actions, num_updates),
             actor_params=lambda state: None,
             metric_names=(),
         )

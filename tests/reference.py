@@ -20,7 +20,12 @@ def mlp(params: dict[str, Any], x: np.ndarray, activation: str) -> np.ndarray:
 
 
 def real_nvp_forward(
-    params: dict[str, Any], latent: np.ndarray, observation: np.ndarray, *, num_couplings: int, max_log_scale: float,
+    params: dict[str, Any],
+    latent: np.ndarray,
+    observation: np.ndarray,
+    *,
+    num_couplings: int,
+    max_log_scale: float,
     activation: str,
 ) -> tuple[np.ndarray, float]:
     """One latent [A] through affine couplings that scale and shift the first half, the second, the first, ..."""
@@ -86,7 +91,9 @@ def layer_norm(params: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     return (x - x.mean()) / math.sqrt(x.var() + 1e-6) * params["scale"] + params["bias"]
 
 
-def value_member(params: dict[str, Any], k: int, inputs: list[np.ndarray], hidden_sizes: list[int], norm: bool) -> np.ndarray:
+def value_member(
+    params: dict[str, Any], k: int, inputs: list[np.ndarray], hidden_sizes: list[int], norm: bool
+) -> np.ndarray:
     """Member k of a value ensemble at one row: a plain network of the concatenated inputs."""
     columns = slice(k * hidden_sizes[0], (k + 1) * hidden_sizes[0])
     kernel = np.concatenate([params[f"first_kernel_{i}"][:, columns] for i in range(len(inputs))])

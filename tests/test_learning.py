@@ -4,8 +4,8 @@ In every task here the action leads back to a random state, whatever it was, and
 
     r(u) = f(u - m(s)) - alpha (log|det tanh'(u)| + log prior(tanh u)),
 
-so that in u, where the flow lives, the soft-optimal density is exp(f(u - m(s)) / alpha) / Z and the soft value, of every
-state, is alpha log Z / (1 - gamma). Everything is learned through `agent.update` alone.
+so that in u, where the flow lives, the soft-optimal density is exp(f(u - m(s)) / alpha) / Z and the soft value, of
+every state, is alpha log Z / (1 - gamma). Everything is learned through `agent.update` alone.
 """
 
 import math
@@ -55,7 +55,7 @@ class Learned(NamedTuple):
 
 
 def collect(agent: Agent, config: Config, f: Callable[[Array], Array], params: Params, key: Key) -> Batch:
-    """Fresh rows: half from the policy, half from around the mean, so that the critic knows what lies beside the policy."""
+    """Fresh rows: half from the policy, half from around the mean, so that the critic knows what the policy avoids."""
     state_key, act_key, wide_key, next_key = jax.random.split(key, 4)
     shape = (BATCH_SIZE, SPEC.observation_dim)
     s, next_s = (jax.random.uniform(k, shape, minval=-1.0, maxval=1.0) for k in (state_key, next_key))
@@ -80,14 +80,14 @@ def learn(preset: str, f: Callable[[Array], Array], num_couplings: int) -> Learn
     config = tiny_config(preset, **overrides)
     agent = make_agent(config, SPEC)
 
+    def step(state: Params, key: Key) -> tuple[Params, Array]:
+        batch_key, update_key = jax.random.split(key)
+        batch = collect(agent, config, f, agent.actor_params(state), batch_key)
+        state, info = agent.update(state, batch, update_key)
+        return state, (info.metrics["target"] - config.reward_scale * jnp.mean(batch.transitions.reward)) / GAMMA
+
     @jax.jit
     def run(key: Key) -> tuple[Array, Array]:
-        def step(state: Params, key: Key) -> tuple[Params, Array]:
-            batch_key, update_key = jax.random.split(key)
-            batch = collect(agent, config, f, agent.actor_params(state), batch_key)
-            state, info = agent.update(state, batch, update_key)
-            return state, (info.metrics["target"] - config.reward_scale * jnp.mean(batch.transitions.reward)) / GAMMA
-
         state, values = jax.lax.scan(step, agent.init(key), jax.random.split(key, UPDATES))
         observations = jnp.repeat(STATES[:, None], DRAWS, axis=1)
         return agent.act(agent.actor_params(state), observations, key).layer_action, values
@@ -104,15 +104,15 @@ def test_a_quadratic_reward_makes_the_policy_normal(preset: str) -> None:
     """With covariance alpha K^-1, correlated, around a mean that the state decides."""
     draws = learn(preset, quadratic, 2).draws
     for observation, u in zip(STATES, draws, strict=True):
-        np.testing.assert_allclose(u.mean(axis=0), mean(observation), atol=0.1)
-        np.testing.assert_allclose(np.cov(u.T), ALPHA * np.linalg.inv(PRECISION), atol=0.06)
+        np.testing.assert_allclose(u.mean(axis=0), mean(observation), atol=0.15)
+        np.testing.assert_allclose(np.cov(u.T), ALPHA * np.linalg.inv(PRECISION), atol=0.08)
 
 
 @PRESETS
 def test_the_soft_value_is_that_of_the_closed_form(preset: str) -> None:
     """alpha/2 log det(2 pi alpha K^-1) each step, which in one dimension is alpha log sqrt(2 pi alpha / k)."""
     expected = 0.5 * ALPHA * np.linalg.slogdet(2 * math.pi * ALPHA * np.linalg.inv(PRECISION))[1] / (1 - GAMMA)
-    np.testing.assert_allclose(learn(preset, quadratic, 2).value, expected, atol=0.06)
+    np.testing.assert_allclose(learn(preset, quadratic, 2).value, expected, atol=0.04)
 
 
 def best_diagonal_gaussian() -> float:

@@ -43,15 +43,17 @@ def take_up(recipe: Recipe, path: Path) -> Loop:
 
 def check_exact(recipe: Recipe, pauses: tuple[int, ...], root: Path) -> None:
     uninterrupted = started(recipe)
-    episodes = []
+    episodes, metrics = [], {}
     for steps in range(STEPS):
         if steps in pauses:
             put_aside(uninterrupted, recipe, root)
+            metrics[steps] = uninterrupted.metrics()
         episodes.append(uninterrupted.advance())
     assert uninterrupted.updates > 0
     assert sum(map(len, episodes)) > 3
     for pause in pauses:
         resumed = take_up(recipe, root / str(pause * recipe.config.executors.count))
+        assert resumed.metrics() == metrics[pause]
         assert [resumed.advance() for _ in range(STEPS - pause)] == episodes[pause:]
         np.testing.assert_equal(device_state(resumed), device_state(uninterrupted))
         np.testing.assert_equal(resumed.get_state(), uninterrupted.get_state())

@@ -1,4 +1,4 @@
-"""Whatever the registry builds keeps the contracts of `lsp.types`, in every shape that they name. Nothing is computed."""
+"""Whatever the registry builds keeps the contracts of `lsp.types`, in every shape they name. Nothing is computed."""
 
 from functools import partial
 from typing import Any

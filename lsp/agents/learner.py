@@ -1,6 +1,6 @@
 """The learner's state and its optimiser: all trainable parameters, both Adam moments and the targets as flat vectors.
 
-Few leaves cross the jit boundary, and Adam runs over one vector; inside an update the vectors are unravelled for nothing.
+Few leaves cross the jit boundary, and Adam runs over one vector; unravelling them inside an update costs nothing.
 """
 
 from collections.abc import Callable, Mapping

@@ -46,7 +46,9 @@ def make_policy(stack: Sequence[Flow], log_det: str) -> Policy:
     *below, top = stack
     squash_log_det = LOG_DETS[log_det]
 
-    def describe(latent: Array, layer_action: Array, log_det: Array, layers: Sequence[Params], s: Array) -> PolicySample:
+    def describe(
+        latent: Array, layer_action: Array, log_det: Array, layers: Sequence[Params], s: Array
+    ) -> PolicySample:
         u, below_log_det = hierarchy.decode(below, layers, layer_action, s)
         layer_log_prob = flows.normal_log_prob(latent) - log_det
         log_prob = layer_log_prob - below_log_det - squash_log_det(u)

@@ -1,7 +1,7 @@
 """SAC-LSP: soft actor-critic whose policy is a conditional flow on a stack of frozen flows.
 
-Haarnoja et al. (2018), arXiv 1804.02808, with the choices of `lsp.config`: critics, temperature, policy gradient, prior,
-normalisers. Every other agent is this one with another replay, critic, goal or executor configuration.
+Haarnoja et al. (2018), arXiv 1804.02808, with the choices of `lsp.config`: critics, temperature, policy gradient,
+prior, normalisers. Every other agent is this one with another replay, critic, goal or executor configuration.
 """
 
 from collections.abc import Callable
@@ -141,7 +141,7 @@ def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
 
 
 def _observe(parts: Parts, state: LearnerState, chunk: Transition, returns: Array) -> LearnerState:
-    """Fold newly collected rows [n, ...] into the statistics; `returns` f32[n]: discounted return so far of each row."""
+    """Fold newly collected rows [n, ...] into the statistics; `returns` f32[n]: each row's discounted return so far."""
     actor = state.actor
     if parts.config.normalize.observations:
         actor = actor._replace(observation_stats=normalizers.update(actor.observation_stats, chunk.observation))
@@ -189,7 +189,7 @@ def _prepare(parts: Parts, actor: ActorParams, batch: Batch) -> Prepared:
 
 
 def _critic_action(parts: Parts, actor: ActorParams, layer_action: Array, observation: Array) -> Array:
-    """What Q sees of an action: decoded and squashed, or (upper layers, `--critic.space=layer`) as the layer put it out."""
+    """What Q sees of an action: decoded and squashed, or (`--critic.space=layer`) as an upper layer put it out."""
     if parts.config.critic.space == "layer" and actor.layers:
         return layer_action
     return parts.policy.decode(actor.layers, layer_action, observation)

@@ -5,6 +5,8 @@ Memory: 4*(2S + A + 2) bytes a row; 1.04 GB for a million transitions of `lsp/Rl
 In one dispatch, write first and sample after: the other order makes XLA copy the whole ring.
 """
 
+import dataclasses
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -47,13 +49,13 @@ def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
     if n > capacity:
         raise ValueError(f"a chunk of {n} rows does not fit a replay of {capacity}")
     slots = (ring.position + jnp.arange(n, dtype=jnp.int32)) % capacity
-    # A slice that crossed the end would be clamped onto the newest rows; a scatter wraps. Of one row the slice is faster.
+    # A slice across the end would be clamped onto the newest rows; a scatter wraps. Of one row the slice is faster.
     if n == 1:
         stored = jax.lax.dynamic_update_slice(ring.rows, new, (ring.position, jnp.zeros((), jnp.int32)))
     else:
         stored = ring.rows.at[slots].set(new, unique_indices=True, mode="promise_in_bounds")
     position, size = (ring.position + n) % capacity, jnp.minimum(ring.size + n, capacity)
-    return ring.replace(rows=stored, position=position, size=size), slots
+    return dataclasses.replace(ring, rows=stored, position=position, size=size), slots
 
 
 def gather(ring: Ring, slots: Array) -> Transition:
@@ -63,10 +65,10 @@ def gather(ring: Ring, slots: Array) -> Transition:
 
 def dump(ring: Ring, size: int) -> Ring:
     """The ring cut down to its `size` filled rows: what a checkpoint needs. Of NumPy leaves it is a view."""
-    return ring.replace(rows=ring.rows[:size])
+    return dataclasses.replace(ring, rows=ring.rows[:size])
 
 
 def load(dumped: Ring, capacity: int) -> Ring:
     """Inverse of `dump`."""
     stored = jnp.zeros((capacity, dumped.rows.shape[-1])).at[: dumped.rows.shape[0]].set(dumped.rows)
-    return dumped.replace(rows=stored)
+    return dataclasses.replace(dumped, rows=stored)

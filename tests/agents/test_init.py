@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,12 +53,12 @@ SWITCHES: dict[str, Any] = {
 
 
 def program(config: Config) -> str:
-    """What `init`, `act` and `update` compute, as text; their shapes and every operation fit together if there is one."""
+    """What `init`, `act` and `update` compute, as text. That there is one proves that their shapes fit together."""
     agent = make_agent(config, SPEC)
     init, state = jax.make_jaxpr(agent.init, return_shape=True)(jax.random.key(0))
     act = jax.make_jaxpr(agent.act)(agent.actor_params(state), BATCH.transitions.observation, jax.random.key(0))
     update, (new_state, info) = jax.make_jaxpr(agent.update, return_shape=True)(state, BATCH, jax.random.key(0))
-    jax.tree.map(lambda old, new: np.testing.assert_equal((old.shape, old.dtype), (new.shape, new.dtype)), state, new_state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, new_state)
     assert info.priorities.shape == BATCH.weights.shape
     return re.sub(r"0x[0-9a-f]+", "", f"{init}{act}{update}")
 
@@ -80,15 +81,15 @@ def test_every_switch_reaches_the_program(name: str) -> None:
 
 def test_no_switch_is_forgotten() -> None:
     sections = ("flow", "critic", "policy", "temperature", "normalize")
-    fields = {f"{section}.{field.name}" for section in sections for field in dataclasses.fields(getattr(Config(), section))}
+    config = Config()
+    fields = {f"{name}.{field.name}" for name in sections for field in dataclasses.fields(getattr(config, name))}
     assert fields == {name for name in SWITCHES if "." in name}
 
 
 def test_opposite_choices_combine() -> None:
     """Every second choice that pathwise gradients allow, at once, through a compiled update."""
-    flipped = {
-        name: value for name, value in SWITCHES.items() if value is not None and name not in ("policy.gradient", "flow.zero_init")
-    }
+    left_out = ("policy.gradient", "flow.zero_init")
+    flipped = {name: value for name, value in SWITCHES.items() if value is not None and name not in left_out}
     agent = make_agent(tiny_config(**flipped), SPEC)
 
     @jax.jit

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
-from lsp import flows
+from lsp import flows, losses
 from lsp.agents.policy import Policy, PolicySample, make_policy
 from tests.builders import FLOWS, random_params
 
@@ -92,7 +93,7 @@ def test_decode_is_the_environment_action(depth: int) -> None:
 
 @DEPTHS
 def test_random_is_uniform_over_environment_actions(depth: int, key: jax.Array) -> None:
-    """And its layer action decodes to it. Kolmogorov's distance of n draws is below 1.95/sqrt(n) all but once in 1000."""
+    """And its layer action decodes to it. Kolmogorov's distance of n draws exceeds 1.95/sqrt(n) once in a thousand."""
     c = case(depth)
     n = 2000
     observation = np.tile(c.observation[:1], (n, 1)).astype(np.float32)
@@ -130,3 +131,31 @@ def test_density_integrates_to_one(action_dim: int, preset: str, log_det: str) -
     log_prob = jax.jit(c.policy.at_layer_action)(c.params, (), observation, np.arctanh(grid)).log_prob
     assert np.ptp(log_prob) > 1
     np.testing.assert_allclose(np.sum(mass * np.exp(log_prob)), 1.0, atol=1e-3)
+
+
+def test_both_policy_gradients_are_the_same_in_expectation(key: jax.Array) -> None:
+    """On a quadratic Q: score function with any baseline against pathwise, within the standard error of many draws."""
+    c, draws, alpha, baseline = case(1), 2**14, 0.3, -0.7
+    observation, one = c.observation[:1].astype(np.float32), np.ones(1, np.float32)
+
+    def loss(params: Any, key: jax.Array, pathwise: bool) -> jax.Array:
+        sample = c.policy.sample(params, (), observation, key)
+        if not pathwise:
+            sample = c.policy.at_layer_action(params, (), observation, jax.lax.stop_gradient(sample.layer_action))
+        q = -2 * ((sample.env_action - 0.3) ** 2).sum(axis=-1)
+        cost = alpha * sample.layer_log_prob
+        if pathwise:
+            return losses.policy_loss(q, cost, one)
+        return losses.likelihood_ratio_policy_loss(sample.layer_log_prob, q, baseline * one, cost, one)
+
+    def gradient(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        both = (jax.grad(loss)(c.params, key, pathwise) for pathwise in (True, False))
+        return tuple(ravel_pytree(tree)[0] for tree in both)
+
+    results = [np.asarray(g, np.float64) for g in jax.jit(jax.vmap(gradient))(jax.random.split(key, draws))]
+    pathwise, score = (np.mean(g, axis=0) for g in results)
+    error = np.sqrt(sum(np.var(g, axis=0) for g in results) / draws)
+    used = error > 0  # a ReLU that is off at this observation leaves its weights alone
+    assert np.max(np.abs(pathwise[used] - score[used]) / error[used]) < 4.5
+    assert np.max(np.abs(pathwise[used]) / error[used]) > 20
+    np.testing.assert_array_equal(pathwise[~used], score[~used])

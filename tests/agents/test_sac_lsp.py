@@ -1,4 +1,4 @@
-"""SAC-LSP's update: each loss moves its own parameters, targets are the soft Bellman targets, and reports change nothing."""
+"""SAC-LSP's update: every loss moves its own parameters, targets are soft Bellman targets, reports change nothing."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,7 +18,7 @@ from tests.builders import SPEC, make_batch, tiny_config
 
 PRESETS = pytest.mark.parametrize("preset", ["modern", "dissertation"])
 BATCH = make_batch(np.random.default_rng(1), discount=0.9)
-BATCH = BATCH._replace(policy_observation=BATCH.transitions.observation)
+BATCH = BATCH._replace(policy_observation=BATCH.transitions.observation, policy_weights=BATCH.weights)
 KEY = jax.random.key(3)
 
 
@@ -89,9 +89,14 @@ def test_the_losses_of_the_policy_s_states_do_not_reach_the_critic(preset: str) 
 
 @PRESETS
 def test_weights_of_zero_stop_every_loss_but_the_temperature_s(preset: str) -> None:
-    gradients = make_learner(preset).gradients(BATCH._replace(weights=np.zeros(6, np.float32)))
-    nonzero = {name for name, gradient in gradients.items() if np.any(gradient != 0)}
-    assert nonzero == ({"log_alpha"} if preset == "modern" else set())
+    tiny = make_learner(preset)
+    others = {"modern": {"log_alpha"}, "dissertation": set()}[preset]
+    policy = {"modern": {"policy"}, "dissertation": {"policy", "value"}}[preset]
+    for weights, policy_weights, expected in ((0, 0, set()), (1, 0, {"critic"}), (0, 1, policy)):
+        arrays = (np.full(6, weight, np.float32) for weight in (weights, policy_weights))
+        constant = dict(zip(("weights", "policy_weights"), arrays, strict=True))
+        gradients = tiny.gradients(BATCH._replace(**constant))
+        assert {name for name, gradient in gradients.items() if np.any(gradient != 0)} == expected | others
 
 
 @PRESETS
@@ -193,7 +198,8 @@ def test_metrics_are_never_read_back() -> None:
 
 def test_normalized_rewards_are_divided_by_the_spread_of_returns(rng: np.random.Generator) -> None:
     """So that ranking scaled rewards equals ranking rewards scaled by hand."""
-    agents = [sac_lsp.make_agent(tiny_config(**{"normalize.rewards": on, "reward_scale": 2.0}), SPEC) for on in (True, False)]
+    configs = [tiny_config(**{"normalize.rewards": on, "reward_scale": 2.0}) for on in (True, False)]
+    agents = [sac_lsp.make_agent(config, SPEC) for config in configs]
     returns = rng.normal(5.0, 3.0, 100).astype(np.float32)
     observations = BATCH.transitions._replace(observation=rng.normal(size=(100, 3)).astype(np.float32))
     state = agents[0].observe(make_learner("modern").state, observations, returns)
@@ -214,8 +220,8 @@ def test_observe_folds_rows_into_the_statistics_that_are_used(preset: str) -> No
         rows = BATCH.transitions.observation  # seen twice by now
         np.testing.assert_allclose(stats.mean, rows.mean(axis=0), atol=1e-6)
         np.testing.assert_allclose(stats.variance, rows.var(axis=0), rtol=1e-5)
-    chex.assert_trees_all_equal(after.actor.return_stats, normalizers.init())
-    chex.assert_trees_all_equal(with_actor(after, observation_stats=empty), with_actor(tiny.state, observation_stats=empty))
+    rest = (with_actor(state, observation_stats=empty) for state in (after, tiny.state))
+    chex.assert_trees_all_equal(*rest)
     assert stats.count == (12 if preset == "modern" else 0)
 
 
@@ -227,7 +233,7 @@ def test_acting(preset: str) -> None:
     latent = np.asarray(jax.random.normal(KEY, (4, 5, SPEC.action_dim)))
     act = jax.jit(tiny.agent.act)(actor, observation, KEY)
     at_latent = jax.jit(tiny.agent.act_latent)
-    samples: list[ActionSample] = [act, at_latent(actor, observation, latent), at_latent(actor, observation, 0 * latent)]
+    samples: list[ActionSample] = [act, *(at_latent(actor, observation, h) for h in (latent, 0 * latent))]
     for sample in samples:
         assert sample.env_action.shape == sample.layer_action.shape == latent.shape
         assert np.all(np.abs(sample.env_action) <= 1)

@@ -1,0 +1,208 @@
+"""What prioritized replay costs: its cycle against cpprb's, and the whole training loop against uniform replay's.
+
+A cycle is: insert 1 row of the ant's size, draw 128 with importance weights, write 128 priorities; the replay is full.
+Pin it to one core that nobody else uses; where that cannot be had, add --cpu-time:
+
+    OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/prioritized.py
+
+cpprb is not a dependency: `pip install -e .[peers]`. With `--only cycle`, an environment that has cpprb, JAX, Flax and
+optax will do.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from timing import Seconds, alternate, core_share, ratio
+
+from lsp import rows
+from lsp.replay import make_prioritized, make_uniform
+from lsp.types import Array, Batch, Key, Replay, Transition
+
+OBSERVATION, ACTION = 125, 8
+BATCH, SCAN, FILL = 128, 16, 2**14
+ALPHA, BETA = 0.5, 0.4
+Call = Callable[[], object]
+
+
+def random_rows(rng: np.random.Generator, count: int) -> Transition:
+    """Rows of the ant's size, in memory of their own."""
+    packed = rng.standard_normal((count, rows.width(OBSERVATION, ACTION)), np.float32)
+    return jax.tree.map(np.ascontiguousarray, rows.unpack(packed, OBSERVATION))
+
+
+def td_errors(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Sizes of some decades."""
+    return np.abs(rng.standard_cauchy(shape)).astype(np.float32)
+
+
+def full(replay: Replay, capacity: int, rng: np.random.Generator) -> Any:
+    """The replay's state, full of rows with priorities."""
+    chunk = random_rows(rng, min(FILL, capacity))
+    state = jax.jit(replay.init)(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), chunk))
+    add = jax.jit(replay.add, donate_argnums=0)
+    for _ in range(-(-capacity // FILL)):
+        state = add(state, chunk, td_errors(rng, len(chunk.reward)))
+    return jax.block_until_ready(state)
+
+
+def update_once(replay: Replay, with_metrics: bool, state: Any, inputs: tuple[Key, Array]) -> tuple[Any, Any]:
+    """Draw a batch, report on it if asked to, and write its priorities."""
+    key, priorities = inputs
+    batch = replay.sample(state, key)
+    metrics = jnp.stack(list(replay.metrics(state, batch).values())) if with_metrics else None
+    return replay.update_priorities(state, batch.indices, priorities), (batch, metrics)
+
+
+def used(carried: tuple[Any, tuple[Batch, Any]]) -> tuple[Any, Any]:
+    """A number that needs every part of the batch, in place of the batch."""
+    state, (batch, metrics) = carried
+    return state, (sum(jnp.sum(leaf) for leaf in jax.tree.leaves(batch)), metrics)
+
+
+def one_call(replay: Replay, with_metrics: bool, state: Any, chunk: Transition, priorities: Array, step: Array) -> Any:
+    """One cycle, which hands out the batch."""
+    state = replay.add(state, chunk, jnp.full(1, jnp.inf))
+    return update_once(replay, with_metrics, state, (jax.random.fold_in(jax.random.key(0), step), priorities[0]))
+
+
+def one_scan(replay: Replay, with_metrics: bool, state: Any, chunk: Transition, priorities: Array, step: Array) -> Any:
+    """As many cycles as there are rows and batches of priorities, as a training loop has them: rows first."""
+    state = replay.add(state, chunk, jnp.full(chunk.reward.shape, jnp.inf))
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), step), len(priorities))
+    return jax.lax.scan(lambda *inputs: used(update_once(replay, with_metrics, *inputs)), state, (keys, priorities))
+
+
+def lsp_call(replay: Replay, body: Callable[..., Any], count: int, capacity: int, with_metrics: bool = False) -> Call:
+    """A call of `count` cycles from host to device, with the replay donated."""
+    rng = np.random.default_rng(0)
+    state, chunk, priorities = full(replay, capacity, rng), random_rows(rng, count), td_errors(rng, count, BATCH)
+    step = 0
+    function = jax.jit(partial(body, replay, with_metrics), donate_argnums=0)
+
+    def call() -> None:
+        nonlocal state, step
+        state, out = function(state, chunk, priorities, np.int32(step))
+        step += 1
+        jax.block_until_ready(out)
+
+    return call
+
+
+def cpprb_call(capacity: int) -> Call:
+    """The same cycle of cpprb."""
+    import cpprb
+
+    rng = np.random.default_rng(0)
+    shapes = {"observation": OBSERVATION, "action": ACTION, "reward": 1, "discount": 1, "next_observation": OBSERVATION}
+    buffer = cpprb.PrioritizedReplayBuffer(capacity, {name: {"shape": n} for name, n in shapes.items()}, alpha=ALPHA)
+    for _ in range(-(-capacity // FILL)):
+        buffer.add(**random_rows(rng, FILL)._asdict(), priorities=td_errors(rng, FILL))
+    row, priorities = random_rows(rng, 1)._asdict(), td_errors(rng, BATCH)
+
+    def call() -> None:
+        buffer.add(**row)
+        batch = buffer.sample(BATCH, beta=BETA)
+        buffer.update_priorities(batch["indexes"], priorities)
+
+    return call
+
+
+def cycles(capacity: int) -> tuple[dict[str, Call], dict[str, int]]:
+    """Variants of the cycle, and how many cycles a call of each has."""
+    prioritized = partial(make_prioritized, capacity, BATCH)
+    classic, ranked = (prioritized(alpha=ALPHA, beta=BETA, scheme=scheme) for scheme in ("proportional", "rank"))
+    lap = prioritized(alpha=0.4, beta=BETA, priority="lap", weights="none", policy_batch="uniform")
+    plans = {
+        "one call": (classic, one_call, 1, False),
+        "scan": (classic, one_scan, SCAN, False),
+        "scan, metrics": (classic, one_scan, SCAN, True),
+        "scan, LAP": (lap, one_scan, SCAN, False),
+        "scan, rank": (ranked, one_scan, SCAN, False),
+        "scan, uniform": (make_uniform(capacity, BATCH), one_scan, SCAN, False),
+    }
+    variants = {name: lsp_call(plan[0], plan[1], plan[2], capacity, plan[3]) for name, plan in plans.items()}
+    counts = {name: plan[2] for name, plan in plans.items()}
+    if importlib.util.find_spec("cpprb"):
+        return {"cpprb": cpprb_call(capacity)} | variants, {"cpprb": 1} | counts
+    print("cpprb is not installed, and there is nothing to compare with: pip install -e .[peers]")
+    return variants, counts
+
+
+def loop_call(agent: str, capacity: int, block: int) -> Call:
+    """A call that trains for 8 steps of lsp/RllabAnt-v0; modern preset."""
+    from lsp import agents, envs
+    from lsp.executors.executor import Executor
+    from lsp.executors.inproc import InProcess
+    from lsp.loop import Loop
+
+    config = agents.presets(agent)
+    replay = dataclasses.replace(config.replay, capacity=capacity)
+    config = dataclasses.replace(config, replay=replay, warmup_steps=0, learning_starts=1_000, block=block)
+    executors = InProcess(lambda i: Executor(envs.make(config.env), i, config.gamma, config.n_step), 1)
+    recipe = agents.build(config, executors.spec)
+    loop = Loop(recipe, executors)
+    loop.state = loop.state._replace(replay=full(recipe.replay, capacity, np.random.default_rng(0)))
+    loop.start()
+
+    def call() -> None:
+        for _ in range(8):
+            loop.advance()
+        jax.block_until_ready(loop.state)
+
+    while loop.updates < 16:
+        call()
+    return call
+
+
+def measure(variants: dict[str, Call], counts: dict[str, int], args: argparse.Namespace) -> Seconds:
+    """Time them by turns, and print microseconds of one cycle or step."""
+    seconds: Seconds = {}
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    share = core_share(lambda: seconds.update(alternate(variants, args.rounds, args.calls, clock)))
+    print(f"CPU time / wall time: {share:.2f}{'' if share > 0.95 else ' (the core was shared)'}")
+    for name, times in seconds.items():
+        seconds[name] = [second / counts[name] for second in times]
+        print(f"{name:>22} {1e6 * statistics.median(seconds[name]):9.1f} us, least {1e6 * min(seconds[name]):.1f}")
+    return seconds
+
+
+def compare(seconds: Seconds, *pairs: tuple[str, str]) -> None:
+    """Print ratios of times."""
+    for a, b in pairs:
+        if a in seconds and b in seconds:
+            print("{} to {}: {:.2f}x ({:.2f}-{:.2f})".format(a, b, *ratio(seconds, a, b)))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("cycle", "loop"), help="one of the two measurements")
+    parser.add_argument("--capacity", type=int, default=2**20, help="rows, a multiple of 16,384")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
+    parser.add_argument("--calls", type=int, default=100, help="calls of a variant in a turn (default 100)")
+    parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
+    args = parser.parse_args()
+
+    if args.only != "loop":
+        print(f"a cycle of a replay of {args.capacity:,} rows")
+        seconds = measure(*cycles(args.capacity), args)
+        compare(seconds, ("one call", "cpprb"), ("scan", "cpprb"), ("scan, metrics", "scan"), ("scan", "scan, uniform"))
+    if args.only != "cycle":
+        for block in (1, 8):
+            print(f"a step of the whole loop, {block} a dispatch")
+            variants = {name: loop_call(agent, args.capacity, block) for name, agent in
+                        (("uniform", "sac_lsp"), ("prioritized", "prioritized"))}
+            compare(measure(variants, dict.fromkeys(variants, 8), args), ("prioritized", "uniform"))
+
+
+if __name__ == "__main__":
+    main()
