@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from lsp import envs, loop
+from lsp.agents import build
 from lsp.config import Config, ExecutorsConfig
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
 from lsp.loop import Dispatches, Loop
 from lsp.replay import make_uniform
 from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Recipe, Transition, UpdateInfo
+from tests.builders import tiny_config
 
 CAPACITY, BATCH = 64, 8
 POINT_MASS = EnvSpec(observation_dim=4, action_dim=2)
@@ -96,6 +98,16 @@ def toy_config(**overrides: Any) -> Config:
 
 def toy_recipe(config: Config) -> Recipe:
     return Recipe(make_toy(TASKS[config.env]), toy_replay(), config)
+
+
+@functools.cache
+def ant_recipe() -> Recipe:
+    """The real agent on the ant, tiny: 4 steps of 3 executors to a dispatch of 3 updates, 3-step returns."""
+    config = tiny_config(
+        **{"env": "lsp/RllabAnt-v0", "n_step": 3, "block": 4, "utd": 0.25, "warmup_steps": 12, "learning_starts": 24}
+        | {"executors.count": 3, "replay.capacity": 100, "replay.batch_size": BATCH}
+    )
+    return build(config, ANT)
 
 
 def record_only(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, np.ndarray]]:
