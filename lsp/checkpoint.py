@@ -264,7 +264,7 @@ def _remedy(checkpoint: Path) -> str:
     earlier = [step for step in steps(checkpoint.parent) if name.isdecimal() and step < int(name)]
     if not earlier:
         return "there is no earlier checkpoint"
-    return f"resume from the previous checkpoint: {checkpoint.with_name(str(earlier[-1]))}"
+    return f"to resume from {checkpoint.with_name(str(earlier[-1]))}, remove newer ones"
 
 
 def _encode(value: Any, path: str, leaves: dict[str, Any]) -> Any:

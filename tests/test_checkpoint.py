@@ -158,7 +158,7 @@ def test_flipped_byte(saved: Path, position: int) -> None:
     data = bytearray(file.read_bytes())
     data[position] ^= 1
     file.write_bytes(data)
-    remedy = f"resume from the previous checkpoint: {saved.parent / '10'}"
+    remedy = f"to resume from {saved.parent / '10'}, remove newer ones"
     refused(lambda: checkpoint.load(saved), str(file), "CRC-32", remedy)
 
 

@@ -143,7 +143,7 @@ def test_disk_full(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert str(caught.value) == (
         f"{tmp_path}/.30.partial: checkpoint not saved, File too large; it needs 1,048,860 bytes "
-        f"(resume from the previous checkpoint: {tmp_path}/20)"
+        f"(to resume from {tmp_path}/20, remove newer ones)"
     )
     assert names(tmp_path) == ["20"]
     verify(tmp_path, 20)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 AnyEnv = gymnasium.Env[Any, Any]
 
 
-def make(name: str, **kwargs: Any) -> BoxEnv:
+def make(name: str, /, **kwargs: Any) -> BoxEnv:
     """Make the environment `name`: observation f32[S], action f32[A] in [-1, 1].
 
     `name` is a Gymnasium id (`HalfCheetah-v5`), `module:id`, where the module registers the id, or `module:Class`.
