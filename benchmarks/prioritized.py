@@ -68,29 +68,29 @@ def used(carried: tuple[Any, tuple[Batch, Any]]) -> tuple[Any, Any]:
     return state, (sum(jnp.sum(leaf) for leaf in jax.tree.leaves(batch)), metrics)
 
 
-def one_call(replay: Replay, with_metrics: bool, state: Any, chunk: Transition, priorities: Array, step: Array) -> Any:
+def one_call(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
     """One cycle, which hands out the batch."""
-    state = replay.add(state, chunk, jnp.full(1, jnp.inf))
+    state = replay.add(state, rows.unpack(packed, OBSERVATION), jnp.full(1, jnp.inf))
     return update_once(replay, with_metrics, state, (jax.random.fold_in(jax.random.key(0), step), priorities[0]))
 
 
-def one_scan(replay: Replay, with_metrics: bool, state: Any, chunk: Transition, priorities: Array, step: Array) -> Any:
+def one_scan(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
     """As many cycles as there are rows and batches of priorities, as a training loop has them: rows first."""
-    state = replay.add(state, chunk, jnp.full(chunk.reward.shape, jnp.inf))
+    state = replay.add(state, rows.unpack(packed, OBSERVATION), jnp.full(len(packed), jnp.inf))
     keys = jax.random.split(jax.random.fold_in(jax.random.key(0), step), len(priorities))
     return jax.lax.scan(lambda *inputs: used(update_once(replay, with_metrics, *inputs)), state, (keys, priorities))
 
 
 def lsp_call(replay: Replay, body: Callable[..., Any], count: int, capacity: int, with_metrics: bool = False) -> Call:
-    """A call of `count` cycles from host to device, with the replay donated."""
-    rng = np.random.default_rng(0)
-    state, chunk, priorities = full(replay, capacity, rng), random_rows(rng, count), td_errors(rng, count, BATCH)
-    step = 0
+    """A call of `count` cycles with the replay donated. Rows come from the host, priorities are on the device."""
+    rng, step = np.random.default_rng(0), 0
+    state, packed = full(replay, capacity, rng), rows.pack(random_rows(rng, count))
+    priorities = jnp.asarray(td_errors(rng, count, BATCH))
     function = jax.jit(partial(body, replay, with_metrics), donate_argnums=0)
 
     def call() -> None:
         nonlocal state, step
-        state, out = function(state, chunk, priorities, np.int32(step))
+        state, out = function(state, packed, priorities, np.int32(step))
         step += 1
         jax.block_until_ready(out)
 
