@@ -47,6 +47,9 @@ def two_modes(x: Array) -> Array:
     return -0.5 * STEEPNESS * nearest - 0.5 * x[..., 1] ** 2
 
 
+TASKS = (quadratic, two_modes)
+
+
 class Learned(NamedTuple):
     """What training ends at."""
 
@@ -54,7 +57,7 @@ class Learned(NamedTuple):
     value: float  # soft value that targets bootstrap from, averaged over the last quarter of the updates
 
 
-def collect(agent: Agent, config: Config, f: Callable[[Array], Array], params: Params, key: Key) -> Batch:
+def collect(agent: Agent, config: Config, task: Array, params: Params, key: Key) -> Batch:
     """Fresh rows: half from the policy, half from around the mean, so that the critic knows what the policy avoids."""
     state_key, act_key, wide_key, next_key = jax.random.split(key, 4)
     shape = (BATCH_SIZE, SPEC.observation_dim)
@@ -63,16 +66,17 @@ def collect(agent: Agent, config: Config, f: Callable[[Array], Array], params: P
     own = agent.act(params, s, act_key).layer_action
     u = jnp.where(jnp.arange(BATCH_SIZE)[:, None] % 2 == 0, own, wide)
     prior = flows.normal_log_prob(jnp.tanh(u)) if config.policy.prior == "normal" else 0.0
-    reward = (f(u - mean(s)) - ALPHA * (flows.tanh_log_det(u) + prior)) / config.reward_scale
+    f = jnp.where(task == TASKS.index(two_modes), two_modes(u - mean(s)), quadratic(u - mean(s)))
+    reward = (f - ALPHA * (flows.tanh_log_det(u) + prior)) / config.reward_scale
     rows = Transition(s, u, reward, jnp.full(BATCH_SIZE, GAMMA), next_s)
     return Batch(rows, jnp.arange(BATCH_SIZE), jnp.ones(BATCH_SIZE))
 
 
 @lru_cache
-def learn(preset: str, f: Callable[[Array], Array], num_couplings: int) -> Learned:
-    """Train one agent, compiled as a whole."""
+def make_run(preset: str) -> Callable[[Array, Key], tuple[Array, Array]]:
+    """Training and what it ends at as one compiled function of (which of TASKS, key)."""
     overrides = {
-        "flow.num_couplings": num_couplings, "flow.hidden_sizes": (16,), "flow.embedding_sizes": (8,),
+        "flow.num_couplings": 4, "flow.hidden_sizes": (16,), "flow.embedding_sizes": (8,),
         "critic.hidden_sizes": (32, 32), "critic.count": 1, "critic.tau": 0.05,
         "critic.learning_rate": 1e-3, "policy.learning_rate": 1e-3,
         "temperature.learned": False, "temperature.initial": ALPHA, "normalize.observations": False,
@@ -80,19 +84,25 @@ def learn(preset: str, f: Callable[[Array], Array], num_couplings: int) -> Learn
     config = tiny_config(preset, **overrides)
     agent = make_agent(config, SPEC)
 
-    def step(state: Params, key: Key) -> tuple[Params, Array]:
-        batch_key, update_key = jax.random.split(key)
-        batch = collect(agent, config, f, agent.actor_params(state), batch_key)
-        state, info = agent.update(state, batch, update_key)
-        return state, (info.metrics["target"] - config.reward_scale * jnp.mean(batch.transitions.reward)) / GAMMA
-
     @jax.jit
-    def run(key: Key) -> tuple[Array, Array]:
+    def run(task: Array, key: Key) -> tuple[Array, Array]:
+        def step(state: Params, key: Key) -> tuple[Params, Array]:
+            batch_key, update_key = jax.random.split(key)
+            batch = collect(agent, config, task, agent.actor_params(state), batch_key)
+            state, info = agent.update(state, batch, update_key)
+            return state, (info.metrics["target"] - config.reward_scale * jnp.mean(batch.transitions.reward)) / GAMMA
+
         state, values = jax.lax.scan(step, agent.init(key), jax.random.split(key, UPDATES))
         observations = jnp.repeat(STATES[:, None], DRAWS, axis=1)
         return agent.act(agent.actor_params(state), observations, key).layer_action, values
 
-    draws, values = run(jax.random.key(1))
+    return run
+
+
+@lru_cache
+def learn(preset: str, f: Callable[[Array], Array]) -> Learned:
+    """Train one agent."""
+    draws, values = make_run(preset)(np.int32(TASKS.index(f)), jax.random.key(1))
     return Learned(np.asarray(draws), float(np.mean(values[-UPDATES // 4 :])))
 
 
@@ -102,7 +112,7 @@ PRESETS = pytest.mark.parametrize("preset", ["modern", "dissertation"])
 @PRESETS
 def test_a_quadratic_reward_makes_the_policy_normal(preset: str) -> None:
     """With covariance alpha K^-1, correlated, around a mean that the state decides."""
-    draws = learn(preset, quadratic, 2).draws
+    draws = learn(preset, quadratic).draws
     for observation, u in zip(STATES, draws, strict=True):
         np.testing.assert_allclose(u.mean(axis=0), mean(observation), atol=0.15)
         np.testing.assert_allclose(np.cov(u.T), ALPHA * np.linalg.inv(PRECISION), atol=0.08)
@@ -112,7 +122,7 @@ def test_a_quadratic_reward_makes_the_policy_normal(preset: str) -> None:
 def test_the_soft_value_is_that_of_the_closed_form(preset: str) -> None:
     """alpha/2 log det(2 pi alpha K^-1) each step, which in one dimension is alpha log sqrt(2 pi alpha / k)."""
     expected = 0.5 * ALPHA * np.linalg.slogdet(2 * math.pi * ALPHA * np.linalg.inv(PRECISION))[1] / (1 - GAMMA)
-    np.testing.assert_allclose(learn(preset, quadratic, 2).value, expected, atol=0.04)
+    np.testing.assert_allclose(learn(preset, quadratic).value, expected, atol=0.04)
 
 
 def best_diagonal_gaussian() -> float:
@@ -131,7 +141,7 @@ def test_a_flow_keeps_both_modes_where_a_gaussian_cannot() -> None:
 
     Affine couplings of one dimension are affine, so the task has a second one: the flow splits its latent by sign.
     """
-    learned = learn("modern", two_modes, 4)
+    learned = learn("modern", two_modes)
     widths = [ALPHA / STEEPNESS, ALPHA]
     optimum = ALPHA * (math.log(2) + 0.5 * sum(math.log(2 * math.pi * width) for width in widths))
     gaussian = best_diagonal_gaussian()

@@ -12,7 +12,7 @@ import pytest
 from lsp import normalizers
 from lsp.agents import learner, sac_lsp
 from lsp.agents.learner import ActorParams, LearnerState
-from lsp.types import ActionSample, Agent, Batch, UpdateInfo
+from lsp.types import ActionSample, Agent, Batch, Transition, UpdateInfo
 from tests import reference
 from tests.builders import SPEC, make_batch, tiny_config
 
@@ -29,6 +29,7 @@ class Learner(NamedTuple):
     parts: sac_lsp.Parts
     state: LearnerState
     update: Callable[[LearnerState, Batch, jax.Array], tuple[LearnerState, UpdateInfo]]
+    rank: Callable[[ActorParams, Transition, jax.Array], jax.Array]  # `agent.priority`
     traces: list[Batch]  # one for every time that `update` was traced
 
     def segments(self, vector: jax.Array) -> dict[str, np.ndarray]:
@@ -55,7 +56,7 @@ def make_learner(preset: str) -> Learner:
         return agent.update(state, batch, key)
 
     state = with_actor(state, target=state.actor.target + noise)
-    return Learner(agent, sac_lsp._make_parts(config, SPEC), state, jax.jit(update), traces)
+    return Learner(agent, sac_lsp._make_parts(config, SPEC), state, jax.jit(update), jax.jit(agent.priority), traces)
 
 
 def with_actor(state: LearnerState, **changes: Any) -> LearnerState:
@@ -151,7 +152,7 @@ def test_priorities_are_those_of_the_plain_soft_bellman_error(preset: str) -> No
     target_key = jax.random.split(KEY)[0]
     expected = naive_td_errors(tiny, target_key)
     np.testing.assert_allclose(tiny.update(tiny.state, BATCH, KEY)[1].priorities, expected, rtol=1e-4)
-    ranked = jax.jit(tiny.agent.priority)(tiny.agent.actor_params(tiny.state), BATCH.transitions, target_key)
+    ranked = tiny.rank(tiny.agent.actor_params(tiny.state), BATCH.transitions, target_key)
     np.testing.assert_allclose(ranked, expected, rtol=1e-4)
 
 
@@ -197,18 +198,19 @@ def test_metrics_are_never_read_back() -> None:
 
 
 def test_normalized_rewards_are_divided_by_the_spread_of_returns(rng: np.random.Generator) -> None:
-    """So that ranking scaled rewards equals ranking rewards scaled by hand."""
-    configs = [tiny_config(**{"normalize.rewards": on, "reward_scale": 2.0}) for on in (True, False)]
-    agents = [sac_lsp.make_agent(config, SPEC) for config in configs]
-    returns = rng.normal(5.0, 3.0, 100).astype(np.float32)
-    observations = BATCH.transitions._replace(observation=rng.normal(size=(100, 3)).astype(np.float32))
-    state = agents[0].observe(make_learner("modern").state, observations, returns)
-    by_hand = BATCH.transitions._replace(reward=BATCH.transitions.reward / returns.std())
-    ranked, expected = (
-        jax.jit(agent.priority)(state.actor, rows, KEY)
-        for agent, rows in zip(agents, (BATCH.transitions, by_hand), strict=True)
-    )
-    np.testing.assert_allclose(ranked, expected, rtol=1e-4)
+    """So that ranking rows equals ranking, without a normalizer, rows scaled by hand."""
+    tiny = make_learner("modern")
+    agent = sac_lsp.make_agent(tiny_config(**{"normalize.rewards": True, "reward_scale": 2.0}), SPEC)
+    returns = rng.normal(5.0, 3.0, 6).astype(np.float32)
+
+    @jax.jit
+    def observe_and_rank(state: LearnerState) -> tuple[LearnerState, jax.Array]:
+        state = agent.observe(state, BATCH.transitions, returns)
+        return state, agent.priority(state.actor, BATCH.transitions, KEY)
+
+    state, ranked = observe_and_rank(tiny.state)
+    by_hand = with_rows(reward=BATCH.transitions.reward * 2 / returns.std()).transitions
+    np.testing.assert_allclose(ranked, tiny.rank(state.actor, by_hand, KEY), rtol=1e-4)
 
 
 @PRESETS
@@ -227,22 +229,27 @@ def test_observe_folds_rows_into_the_statistics_that_are_used(preset: str) -> No
 
 @PRESETS
 def test_acting(preset: str) -> None:
+    """Over any leading axes, inside the environment's bounds; every way to act is `act_latent` of some latent."""
     tiny = make_learner(preset)
-    actor: ActorParams = tiny.agent.actor_params(tiny.state)
     observation = np.random.default_rng(5).normal(size=(4, 5, SPEC.observation_dim)).astype(np.float32)
-    latent = np.asarray(jax.random.normal(KEY, (4, 5, SPEC.action_dim)))
-    act = jax.jit(tiny.agent.act)(actor, observation, KEY)
-    at_latent = jax.jit(tiny.agent.act_latent)
-    samples: list[ActionSample] = [act, *(at_latent(actor, observation, h) for h in (latent, 0 * latent))]
+
+    @jax.jit
+    def every_way(actor: ActorParams) -> list[ActionSample]:
+        agent, latent = tiny.agent, jax.random.normal(KEY, (4, 5, SPEC.action_dim))
+        at_latents = [agent.act_latent(actor, observation, h) for h in (latent, 0 * latent)]
+        mode, drawn = agent.act_mode(actor, observation), agent.act_random(actor, observation, KEY)
+        return [*at_latents, agent.act(actor, observation, KEY), mode, drawn]
+
+    samples = every_way(tiny.agent.actor_params(tiny.state))
     for sample in samples:
-        assert sample.env_action.shape == sample.layer_action.shape == latent.shape
+        assert sample.env_action.shape == sample.layer_action.shape == (4, 5, SPEC.action_dim)
         assert np.all(np.abs(sample.env_action) <= 1)
         np.testing.assert_allclose(np.tanh(sample.layer_action), sample.env_action, atol=1e-6)
-    chex.assert_trees_all_close(act, samples[1], atol=1e-6)
-    chex.assert_trees_all_close(jax.jit(tiny.agent.act_mode)(actor, observation), samples[2], atol=1e-6)
-    drawn = jax.jit(tiny.agent.act_random)(actor, observation, KEY)
+    at_normal, at_zero, sampled, mode, drawn = samples
+    chex.assert_trees_all_close(sampled, at_normal, atol=1e-6)
+    chex.assert_trees_all_close(mode, at_zero, atol=1e-6)
     assert np.all(np.abs(drawn.env_action) < 1)
-    np.testing.assert_allclose(np.tanh(drawn.layer_action), drawn.env_action, atol=1e-6)
+    assert len(np.unique([sampled.env_action, drawn.env_action])) == 2 * 4 * 5 * SPEC.action_dim
 
 
 @PRESETS
