@@ -24,9 +24,9 @@ class FlowConfig:
 
     num_couplings: Count = 2
     """Affine coupling layers, alternating which half of the action they transform; at least 1."""
-    hidden_sizes: tuple[Natural, ...] = (128,)
+    hidden_sizes: tuple[Natural, ...] = (32,)
     """Units of each hidden layer of a coupling's conditioner; 0 stands for the action dimension."""
-    embedding_sizes: tuple[Natural, ...] = (128, 128, 64)
+    embedding_sizes: tuple[Natural, ...] = (128, 128, 16)
     """Units of the observation embedding; a last 0 stands for twice the action dimension."""
     activation: Literal["relu", "tanh"] = "relu"
     """Activation of the conditioners' hidden layers (the embedding always uses ReLU)."""

@@ -68,6 +68,57 @@ class Conditioner(nn.Module):
         return nn.Dense(num_outputs, kernel_init=kernel, bias_init=bias, name=f"{name}_out")(hidden)
 
 
+@jax.custom_vjp
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """Normalise over the last axis, [..., H] -> [..., H].
+
+        y = (x - mean(x)) / sqrt(var(x) + 1e-6),     result y * scale + bias
+
+    Sums over H are dot products with a constant vector, forward and backward: on CPU, XLA's own reductions along the
+    last axis are several times slower, and with them this layer cost a fifth of an update.
+
+    Numerics: the variance is mean(x^2) - mean(x)^2, cut off at 0, as in Flax. Gradients in reverse mode only.
+    Source: Ba et al. (2016), arXiv 1607.06450, Eq. 4.
+    """
+    return _layer_norm_forward(x, scale, bias)[0]
+
+
+def _mean(x: jax.Array) -> jax.Array:
+    """Mean over the last axis, kept: [..., H] -> [..., 1]."""
+    weights = jnp.full(x.shape[-1], 1.0 / x.shape[-1], x.dtype)
+    return jnp.matmul(x, weights, precision="highest")[..., None]
+
+
+def _layer_norm_forward(x: jax.Array, scale: jax.Array, bias: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    mean = _mean(x)
+    inverse_std = jax.lax.rsqrt(jnp.maximum(_mean(x * x) - mean * mean, 0.0) + 1e-6)
+    y = (x - mean) * inverse_std
+    return y * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape), (y, inverse_std, scale)
+
+
+def _layer_norm_backward(
+    residuals: tuple[jax.Array, ...], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    y, inverse_std, scale = residuals
+    dy = gradient * jnp.broadcast_to(scale, y.shape)
+    dx = (dy - _mean(dy) - y * _mean(dy * y)) * inverse_std
+    batch_axes = tuple(range(y.ndim - 1))
+    return dx, jnp.sum(gradient * y, axis=batch_axes), jnp.sum(gradient, axis=batch_axes)
+
+
+layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+
+
+class LayerNorm(nn.Module):
+    """`layer_norm` with a learned scale and bias."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it over the last axis."""
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+        return layer_norm(x, scale, self.param("bias", nn.initializers.zeros, x.shape[-1:]))
+
+
 class ValueEnsemble(nn.Module):
     """K independent value functions of one or more inputs, [..., I_j] -> [K, ..., N].
 
@@ -90,12 +141,14 @@ class ValueEnsemble(nn.Module):
         for i, x in enumerate(inputs):
             kernel = self.param(f"first_kernel_{i}", _stacked_xavier(self.count), (x.shape[-1], self.count * width))
             first = first + x @ kernel
-        return jnp.stack([self._member(k, first[..., k * width : (k + 1) * width]) for k in range(self.count)])
+        # split, not slices: the gradient of slices is a sum of padded copies of the whole.
+        members = jnp.split(first, self.count, axis=-1)
+        return jnp.stack([self._member(k, member) for k, member in enumerate(members)])
 
     def _member(self, k: int, hidden: jax.Array) -> jax.Array:
         for i, size in enumerate((*self.hidden_sizes[1:], None)):
             if self.layer_norm:
-                hidden = nn.LayerNorm(name=f"norm_{k}_{i}")(hidden)
+                hidden = LayerNorm(name=f"norm_{k}_{i}")(hidden)
             hidden = nn.relu(hidden)
             features = self.num_outputs if size is None else size
             hidden = nn.Dense(features, kernel_init=XAVIER, name=f"dense_{k}_{i}")(hidden)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from lsp.networks import MLP, Conditioner, ValueEnsemble
+from lsp.networks import MLP, Conditioner, ValueEnsemble, layer_norm
 from tests import reference
 from tests.builders import random_params
 
@@ -89,3 +89,27 @@ def test_leading_axes_are_free(rng: np.random.Generator) -> None:
     values = apply(observation, action)
     assert values.shape == (2, 2, 3, 1)
     np.testing.assert_allclose(values[:, 1, 2], apply(observation[1, 2], action[1, 2]), atol=1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+def test_layer_norm_and_its_gradients_equal_the_formula(rng: np.random.Generator) -> None:
+    """Against reductions that JAX differentiates by itself."""
+    x, gradient = rng.normal(2.0, 3.0, size=(2, 3, ROWS, 7))
+    scale, bias = rng.normal(size=(2, 7))
+
+    def plain(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+        y = (x - x.mean(-1, keepdims=True)) / (x.var(-1, keepdims=True) + 1e-6) ** 0.5
+        return y * scale[None, None] + bias[None, None]
+
+    ours, expected = (jax.vjp(function, x, scale, bias) for function in (layer_norm, plain))
+    np.testing.assert_allclose(ours[0], expected[0], atol=1e-9)
+    for a, b in zip(ours[1](gradient), expected[1](gradient), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-9)
+
+
+def test_layer_norm_of_equal_numbers_is_its_bias() -> None:
+    """Rounding must not make the variance negative."""
+    x = np.full((ROWS, 128), 1e4 / 3, np.float32)
+    y, pull = jax.vjp(lambda x: layer_norm(x, np.full(128, 2.0, np.float32), np.full(128, 0.5, np.float32)), x)
+    assert np.all(np.isfinite(y))
+    assert np.all(np.isfinite(pull(y)[0]))

@@ -66,6 +66,8 @@ def make_adam(flat: FlatParams, learning_rates: Mapping[str, float]) -> optax.Gr
     """
 
     def scale(updates: Array) -> Array:
+        if len(set(learning_rates.values())) == 1:  # the same numbers, without a vector of P equal ones to read
+            return updates * -next(iter(learning_rates.values()))
         rates = [jnp.full(size, -learning_rates[name]) for name, size in flat.sizes.items()]
         return updates * jnp.concatenate(rates)
 

@@ -29,7 +29,6 @@ class PolicySample(NamedTuple):
 class Policy(NamedTuple):
     """The composed policy as pure functions; `layers` are the frozen parameters below, bottom first."""
 
-    sample: Callable[[Params, Sequence[Params], Array, Key], PolicySample]
     at_latent: Callable[[Params, Sequence[Params], Array, Array], PolicySample]
     at_layer_action: Callable[[Params, Sequence[Params], Array, Array], PolicySample]
     decode: Callable[[Sequence[Params], Array, Array], Array]
@@ -63,9 +62,6 @@ def make_policy(stack: Sequence[Flow], log_det: str) -> Policy:
         latent, inverse_log_det = top.inverse_and_log_det(params, layer_action, s)
         return describe(latent, layer_action, -inverse_log_det, layers, s)
 
-    def sample(params: Params, layers: Sequence[Params], s: Array, key: Key) -> PolicySample:
-        return at_latent(params, layers, s, jax.random.normal(key, (*s.shape[:-1], top.action_dim)))
-
     def decode(layers: Sequence[Params], layer_action: Array, s: Array) -> Array:
         return jnp.tanh(hierarchy.decode(below, layers, layer_action, s)[0])
 
@@ -75,4 +71,4 @@ def make_policy(stack: Sequence[Flow], log_det: str) -> Policy:
         layer_action, _ = hierarchy.encode(below, layers, u, s)
         return ActionSample(jnp.tanh(u), layer_action)
 
-    return Policy(sample, at_latent, at_layer_action, decode, random)
+    return Policy(at_latent, at_layer_action, decode, random)

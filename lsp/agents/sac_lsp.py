@@ -208,31 +208,33 @@ def _entropy_cost(parts: Parts, actor: ActorParams, sample: PolicySample, alpha:
     return alpha * sample.layer_log_prob
 
 
-def _target(parts: Parts, actor: ActorParams, prepared: Prepared, key: Key) -> Array:
-    """Soft target of Q, [B], from parameters before the update; no gradient."""
+def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array) -> Array:
+    """Soft target of Q, [B], from parameters before the update; the next action is at `latent` [B, A]. No gradient."""
     target = parts.flat_target.unravel(actor.target)
     s = prepared.next_observation
     if parts.config.critic.value_network:
         value = parts.value.apply(target["value"], s)[..., 0]
         return losses.soft_q_target(value, prepared.reward, prepared.discount, jnp.zeros_like(prepared.reward))
     params = parts.flat.unravel(actor.params)
-    sample = parts.policy.sample(params["policy"], actor.layers, s, key)
+    sample = parts.policy.at_latent(params["policy"], actor.layers, s, latent)
     next_q = parts.critic.apply(target["critic"], s, _sample_action(parts, actor, sample))[..., 0]
     cost = _entropy_cost(parts, actor, sample, jnp.exp(params["log_alpha"]))
     return losses.soft_q_target(next_q, prepared.reward, prepared.discount, cost, parts.config.critic.target)
 
 
-def _policy_sample(parts: Parts, params: Params, actor: ActorParams, prepared: Prepared, key: Key) -> PolicySample:
+def _policy_sample(
+    parts: Parts, params: Params, actor: ActorParams, prepared: Prepared, latent: Array
+) -> PolicySample:
     """An action at each state of the policy loss, differentiable as the chosen policy gradient asks."""
     s = prepared.policy_observation
-    sample = parts.policy.sample(params["policy"], actor.layers, s, key)
+    sample = parts.policy.at_latent(params["policy"], actor.layers, s, latent)
     if parts.config.policy.gradient == "pathwise":
         return sample
     return parts.policy.at_layer_action(params["policy"], actor.layers, s, stop_gradient(sample.layer_action))
 
 
 def _loss(
-    flat_params: Array, parts: Parts, actor: ActorParams, prepared: Prepared, target: Array, key: Key
+    flat_params: Array, parts: Parts, actor: ActorParams, prepared: Prepared, target: Array, latent: Array
 ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
     """All losses in one sum; stop_gradient keeps each to its own parameters, so one backward pass serves them all."""
     config = parts.config
@@ -243,7 +245,7 @@ def _loss(
     q = parts.critic.apply(params["critic"], prepared.observation, prepared.action)[..., 0]
     critic_loss, td_errors = losses.critic_loss(q, target, prepared.weights, config.critic.loss)
 
-    sample = _policy_sample(parts, params, actor, prepared, key)
+    sample = _policy_sample(parts, params, actor, prepared, latent)
     frozen_critic = stop_gradient(params["critic"])
     q_policy = parts.critic.apply(frozen_critic, s, _sample_action(parts, actor, sample))[..., 0]
     q_policy = losses.join(q_policy, config.policy.q)
@@ -278,12 +280,12 @@ def _loss(
 
 def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, UpdateInfo]:
     """One gradient step on every network, from the parameters before it."""
-    target_key, policy_key = jax.random.split(key)
     actor = state.actor
     prepared = _prepare(parts, actor, batch)
-    target = _target(parts, actor, prepared, target_key)
+    next_latent, latent = jax.random.normal(key, (2, *prepared.action.shape))  # one draw costs half of two
+    target = _target(parts, actor, prepared, next_latent)
     gradient: Callable[..., Any] = jax.grad(_loss, has_aux=True)
-    grads, (priorities, metrics) = gradient(actor.params, parts, actor, prepared, target, policy_key)
+    grads, (priorities, metrics) = gradient(actor.params, parts, actor, prepared, target, latent)
     updates, opt_state = parts.optimizer.update(grads, state.opt_state)
     params = optax.apply_updates(actor.params, updates)
     online = learner.segment(parts.flat, params, _bootstrap_name(parts.config))
@@ -297,4 +299,5 @@ def _priority(parts: Parts, actor: ActorParams, transitions: Transition, key: Ke
     n = transitions.reward.shape[0]
     prepared = _prepare(parts, actor, Batch(transitions, jnp.zeros(n, jnp.int32), jnp.ones(n)))
     q = parts.critic.apply(parts.flat.unravel(actor.params)["critic"], prepared.observation, prepared.action)[..., 0]
-    return jnp.mean(jnp.abs(q - _target(parts, actor, prepared, key)[None]), axis=0)
+    target = _target(parts, actor, prepared, jax.random.normal(key, prepared.action.shape))
+    return jnp.mean(jnp.abs(q - target[None]), axis=0)

@@ -106,17 +106,6 @@ def test_random_is_uniform_over_environment_actions(depth: int, key: jax.Array) 
         assert distance < 1.95 / np.sqrt(n)
 
 
-@DEPTHS
-def test_sample_draws_a_fresh_latent_for_every_row(depth: int, key: jax.Array) -> None:
-    c = case(depth)
-    draw = jax.jit(c.policy.sample)
-    first, second = (draw(c.params, c.layers, c.observation, jax.random.fold_in(key, i)) for i in range(2))
-    latents = np.concatenate([first.latent, second.latent])
-    assert len(np.unique(latents)) == latents.size
-    expected = jax.jit(c.policy.at_latent)(c.params, c.layers, c.observation, first.latent)
-    np.testing.assert_allclose(first.log_prob, expected.log_prob, atol=1e-5)
-
-
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("log_det", ["exact", "approximate"])
 @pytest.mark.parametrize("preset", FLOWS)
@@ -139,7 +128,8 @@ def test_both_policy_gradients_are_the_same_in_expectation(key: jax.Array) -> No
     observation, one = c.observation[:1].astype(np.float32), np.ones(1, np.float32)
 
     def loss(params: Any, key: jax.Array, pathwise: bool) -> jax.Array:
-        sample = c.policy.sample(params, (), observation, key)
+        latent = jax.random.normal(key, (*observation.shape[:-1], A))
+        sample = c.policy.at_latent(params, (), observation, latent)
         if not pathwise:
             sample = c.policy.at_layer_action(params, (), observation, jax.lax.stop_gradient(sample.layer_action))
         q = -2 * ((sample.env_action - 0.3) ** 2).sum(axis=-1)
