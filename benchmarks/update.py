@@ -19,7 +19,7 @@ from timing import alternate, core_share
 
 from lsp.agents import build, presets
 from lsp.config import Config, from_dict, to_dict
-from lsp.types import Array, Batch, EnvSpec, State, Transition
+from lsp.types import Array, Batch, EnvSpec, Key, State, Transition
 
 UPDATES = 25  # in one dispatch
 SIDE, DOTS = 128, 200  # the dot that sets the rate
@@ -40,11 +40,11 @@ def compile_updates(config: Config, spec: EnvSpec) -> tuple[Callable[[], object]
     """A call that runs UPDATES updates, and the operations of the dots in one of them."""
     agent = build(config, spec).agent
 
-    def run(state: State, batches: Batch) -> tuple[State, Array]:
-        def step(state: State, x: tuple[Batch, Array]) -> tuple[State, Array]:
-            state, info = agent.update(state, *x)
-            return state, sum(info.metrics.values())
+    def step(state: State, batch_and_key: tuple[Batch, Key]) -> tuple[State, Array]:
+        state, info = agent.update(state, *batch_and_key)
+        return state, sum(info.metrics.values())
 
+    def run(state: State, batches: Batch) -> tuple[State, Array]:
         return jax.lax.scan(step, state, (batches, jax.random.split(jax.random.key(1), UPDATES)))
 
     state = jax.jit(agent.init)(jax.random.key(0))

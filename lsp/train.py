@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from lsp import agents, checkpoint, envs, memory, provenance
-from lsp.config import Config, ConfigError, from_dict, to_dict, validate
+from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
 from lsp.evaluate import Evaluator
@@ -24,6 +24,7 @@ from lsp.fields import flag, to_text
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop, RunState, Stream, stream_key
 from lsp.metrics import JsonLines, Progress
+from lsp.run_dir import locked, parse_config, read_document, write_document
 from lsp.types import Episode
 
 RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "evaluation.every"}
@@ -215,7 +216,7 @@ def start(config: Config, run_dir: Path) -> bool:
     run = Run(config, run_dir)
     try:
         run.loop.start()
-        _write_config(run_dir, {"config": to_dict(run.config)} | provenance.describe())
+        write_document(run_dir, {"config": to_dict(run.config)} | provenance.describe())
         return _train(run)
     finally:
         run.close()
@@ -235,55 +236,20 @@ def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
         if name not in RESUMABLE:
             allowed = ", ".join(map(flag, sorted(RESUMABLE)))
             raise ConfigError(f"{flag(name)} cannot change when a run is resumed; only {allowed} can")
-    document = _read_document(run_dir)
+    document = read_document(run_dir)
     document["config"] |= overrides
-    run = Run(_parse_config(run_dir, document["config"]), run_dir)
+    run = Run(parse_config(run_dir, document["config"]), run_dir)
     try:
         run.restore()
         if overrides:
-            _write_config(run_dir, document | {"config": to_dict(run.config)})
+            write_document(run_dir, document | {"config": to_dict(run.config)})
         return _train(run)
     finally:
         run.close()
 
 
-def read_config(run_dir: Path) -> Config:
-    """The configuration of a run directory. Raises ConfigError."""
-    return _parse_config(run_dir, _read_document(run_dir)["config"])
-
-
-def _read_document(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / "config.json"
-    try:
-        document = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{run_dir} is not a run: there is no {path.name} in it") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not (isinstance(document, dict) and isinstance(document.get("config"), dict)):
-        raise ConfigError(f"{path} cannot be read: it holds no configuration of a run")
-    return document
-
-
-def _parse_config(run_dir: Path, values: Mapping[str, Any]) -> Config:
-    try:
-        return validate(from_dict(values))
-    except ConfigError as error:
-        raise ConfigError(f"{run_dir / 'config.json'}: {error}") from error
-
-
-def _write_config(run_dir: Path, document: Mapping[str, Any]) -> None:
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        aside = run_dir / "config.json.partial"
-        aside.write_text(json.dumps(document, indent=2) + "\n")
-        aside.replace(run_dir / "config.json")
-    except OSError as error:
-        raise ConfigError(f"cannot write to {run_dir}: {error.strerror or error}") from error
-
-
 def _train(run: Run) -> bool:
-    with Interrupt() as interrupt:
+    with locked(run.dir), Interrupt() as interrupt:
         try:
             return run.train(interrupt)
         except EnvironmentFault:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CONTRACTS = ("types", "config", "fields")
-RECORDS = ("metrics", "checkpoint")
+RECORDS = ("metrics", "checkpoint", "run_dir")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
 RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "loop")

@@ -10,7 +10,7 @@ every state, is alpha log Z / (1 - gamma). Everything is learned through `agent.
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -84,15 +84,15 @@ def make_run(preset: str) -> Callable[[Array, Key], tuple[Array, Array]]:
     config = tiny_config(preset, **overrides)
     agent = make_agent(config, SPEC)
 
+    def step(task: Array, state: Params, key: Key) -> tuple[Params, Array]:
+        batch_key, update_key = jax.random.split(key)
+        batch = collect(agent, config, task, agent.actor_params(state), batch_key)
+        state, info = agent.update(state, batch, update_key)
+        return state, (info.metrics["target"] - config.reward_scale * jnp.mean(batch.transitions.reward)) / GAMMA
+
     @jax.jit
     def run(task: Array, key: Key) -> tuple[Array, Array]:
-        def step(state: Params, key: Key) -> tuple[Params, Array]:
-            batch_key, update_key = jax.random.split(key)
-            batch = collect(agent, config, task, agent.actor_params(state), batch_key)
-            state, info = agent.update(state, batch, update_key)
-            return state, (info.metrics["target"] - config.reward_scale * jnp.mean(batch.transitions.reward)) / GAMMA
-
-        state, values = jax.lax.scan(step, agent.init(key), jax.random.split(key, UPDATES))
+        state, values = jax.lax.scan(partial(step, task), agent.init(key), jax.random.split(key, UPDATES))
         observations = jnp.repeat(STATES[:, None], DRAWS, axis=1)
         return agent.act(agent.actor_params(state), observations, key).layer_action, values
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lsp import checkpoint, cli, metrics, run, train
+from lsp import checkpoint, cli, metrics, run, run_dir, train
 from lsp.config import Config
 from lsp.loop import Loop
 from tests.runs import (  # noqa: F401  # a fixture
@@ -151,7 +151,7 @@ def test_lines_of_metrics_tell_of_the_steps_since_the_last(straight: Path) -> No
 
 def test_the_configuration_is_kept(straight: Path) -> None:
     config = cli.parse(command(straight, **WHOLE)).config
-    assert train.read_config(straight) == config
+    assert run_dir.read_config(straight) == config
     document = json.loads((straight / "config.json").read_text())
     assert document.keys() == {"config", "command", "versions", "git", "platform", "format"}
 

@@ -13,26 +13,13 @@ import jax.numpy as jnp
 import optax
 from jax.lax import stop_gradient
 
-from lsp import flows, losses, networks, normalizers
+from lsp import flows, losses, normalizers
 from lsp.agents import learner
 from lsp.agents.learner import ActorParams, LearnerState
-from lsp.agents.policy import Policy, PolicySample, make_policy
+from lsp.agents.parts import Parts, bootstrap_name, make_parts
+from lsp.agents.policy import PolicySample
 from lsp.config import Config
-from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Flow, Key, Params, Transition, UpdateInfo
-
-
-class Parts(NamedTuple):
-    """What the agent's functions are made of."""
-
-    config: Config
-    flow: Flow
-    policy: Policy
-    critic: networks.ValueEnsemble
-    value: networks.ValueEnsemble
-    flat: learner.FlatParams
-    flat_target: learner.FlatParams
-    optimizer: optax.GradientTransformation
-    target_entropy: float
+from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Params, Transition, UpdateInfo
 
 
 class Prepared(NamedTuple):
@@ -50,7 +37,7 @@ class Prepared(NamedTuple):
 
 def make_agent(config: Config, spec: EnvSpec) -> Agent:
     """Build the agent for environments of the given sizes."""
-    parts = _make_parts(config, spec)
+    parts = make_parts(config, spec)
 
     return Agent(
         init=partial(_init, parts, spec),
@@ -69,70 +56,12 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     )
 
 
-def _make_parts(config: Config, spec: EnvSpec) -> Parts:
-    flow = _make_flow(config, spec)
-    sizes, norm = config.critic.hidden_sizes, config.critic.layer_norm
-    critic = networks.ValueEnsemble(config.critic.count, sizes, layer_norm=norm)
-    value = networks.ValueEnsemble(1, sizes, layer_norm=norm)
-    observation, action = jnp.zeros(spec.observation_dim), jnp.zeros(spec.action_dim)
-
-    def init(key: Key) -> dict[str, Any]:
-        policy_key, critic_key, value_key = jax.random.split(key, 3)
-        params = {
-            "policy": flow.init(policy_key),
-            "critic": critic.init(critic_key, observation, action),
-            "log_alpha": jnp.log(config.temperature.initial),
-        }
-        return params | ({"value": value.init(value_key, observation)} if config.critic.value_network else {})
-
-    flat = learner.make_flat_params(init)
-    bootstrap = _bootstrap_name(config)
-    rates = {
-        "policy": config.policy.learning_rate,
-        "critic": config.critic.learning_rate,
-        "value": config.critic.learning_rate,
-        "log_alpha": config.temperature.learning_rate if config.temperature.learned else 0.0,
-    }
-    return Parts(
-        config=config,
-        flow=flow,
-        policy=make_policy([flow], config.flow.log_det),
-        critic=critic,
-        value=value,
-        flat=flat,
-        flat_target=learner.make_flat_params(lambda key: {bootstrap: init(key)[bootstrap]}),
-        optimizer=learner.make_adam(flat, rates),
-        target_entropy=config.temperature.target_entropy_per_dim * spec.action_dim,
-    )
-
-
-def _make_flow(config: Config, spec: EnvSpec) -> Flow:
-    f = config.flow
-    return flows.make_real_nvp(
-        spec.observation_dim,
-        spec.action_dim,
-        num_couplings=f.num_couplings,
-        hidden_sizes=f.hidden_sizes,
-        embedding_sizes=f.embedding_sizes,
-        max_log_scale=f.max_log_scale,
-        zero_init=f.zero_init,
-        activation=f.activation,
-        separate_nets=f.separate_nets,
-        bias_std=f.bias_std,
-    )
-
-
-def _bootstrap_name(config: Config) -> str:
-    """The network whose Polyak average the targets use."""
-    return "value" if config.critic.value_network else "critic"
-
-
 def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
     params = parts.flat.init(key)
     actor = ActorParams(
         params=params,
         # A copy of its own: params and target are both donated.
-        target=jnp.array(learner.segment(parts.flat, params, _bootstrap_name(parts.config))),
+        target=jnp.array(learner.segment(parts.flat, params, bootstrap_name(parts.config))),
         observation_stats=normalizers.init((spec.observation_dim,)),
         return_stats=normalizers.init(),
         layers=(),
@@ -288,7 +217,7 @@ def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[
     grads, (priorities, metrics) = gradient(actor.params, parts, actor, prepared, target, latent)
     updates, opt_state = parts.optimizer.update(grads, state.opt_state)
     params = optax.apply_updates(actor.params, updates)
-    online = learner.segment(parts.flat, params, _bootstrap_name(parts.config))
+    online = learner.segment(parts.flat, params, bootstrap_name(parts.config))
     new_target = learner.polyak(actor.target, online, parts.config.critic.tau)
     metrics["grad_norm"] = jnp.linalg.norm(grads)
     return LearnerState(actor._replace(params=params, target=new_target), opt_state), UpdateInfo(priorities, metrics)

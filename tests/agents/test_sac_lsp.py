@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lsp import normalizers
-from lsp.agents import learner, sac_lsp
+from lsp.agents import learner, parts, sac_lsp
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.types import ActionSample, Agent, Batch, Transition, UpdateInfo
 from tests import reference
@@ -26,7 +26,7 @@ class Learner(NamedTuple):
     """A tiny agent with everything compiled once."""
 
     agent: Agent
-    parts: sac_lsp.Parts
+    parts: parts.Parts
     state: LearnerState
     update: Callable[[LearnerState, Batch, jax.Array], tuple[LearnerState, UpdateInfo]]
     rank: Callable[[ActorParams, Transition, jax.Array], jax.Array]  # `agent.priority`
@@ -56,7 +56,7 @@ def make_learner(preset: str) -> Learner:
         return agent.update(state, batch, key)
 
     state = with_actor(state, target=state.actor.target + noise)
-    return Learner(agent, sac_lsp._make_parts(config, SPEC), state, jax.jit(update), jax.jit(agent.priority), traces)
+    return Learner(agent, parts.make_parts(config, SPEC), state, jax.jit(update), jax.jit(agent.priority), traces)
 
 
 def with_actor(state: LearnerState, **changes: Any) -> LearnerState:
