@@ -20,11 +20,28 @@ def available_bytes() -> int | None:
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         return stats["bytes_limit"] - stats["bytes_in_use"] if "bytes_limit" in stats else None
+    known = [free for free in (_machine_bytes(), _container_bytes()) if free is not None]
+    return min(known, default=None)
+
+
+def _machine_bytes() -> int | None:
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return None
     fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def _container_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What the container's limit leaves (control groups of version 2, else 1); None without a limit."""
+    for limit, used in (
+        (root / "memory.max", root / "memory.current"),
+        (root / "memory" / "memory.limit_in_bytes", root / "memory" / "memory.usage_in_bytes"),
+    ):
+        if limit.exists() and used.exists():
+            text = limit.read_text().strip()
+            return None if text == "max" else int(text) - int(used.read_text())
+    return None
 
 
 def check(config: Config, spec: EnvSpec) -> None:

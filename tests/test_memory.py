@@ -65,3 +65,19 @@ def test_free_memory_of_an_accelerator(stats: Any, free: int | None, monkeypatch
     device = SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
     assert memory.available_bytes() == free
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({"memory.max": "1000\n", "memory.current": "300\n"}, 700),
+        ({"memory.max": "max\n", "memory.current": "300\n"}, None),
+        ({"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "1"}, 999),
+        ({}, None),
+    ],
+)
+def test_free_memory_of_a_container(files: dict[str, str], free: int | None, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert memory._container_bytes(tmp_path) == free
