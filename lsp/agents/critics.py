@@ -142,7 +142,7 @@ def _law_value_loss(
 
 
 def _joined(config: Config, support: Array, outputs: Array) -> Array:
-    return categorical.join(jax.nn.softmax(outputs), support, config.policy.q)
+    return categorical.join(jax.nn.softmax(stop_gradient(outputs)), support, config.policy.q)
 
 
 # The study's Equations 3.1 and 3.2, read literally: laws are vectors of probabilities, to which a reward is added and
