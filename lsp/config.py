@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lsp import fields
-from lsp.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
+from lsp.fields import AtLeastTwo, BelowOne, Count, Fraction, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
 from lsp.fields import ConfigError as ConfigError
 
 Preset = Literal["modern", "dissertation"]
@@ -46,6 +46,19 @@ class FlowConfig:
 class CriticConfig:
     """Q networks and, where wanted, a V network."""
 
+    kind: Literal["scalar", "categorical"] = "scalar"
+    """Predict the expected soft return, or its law on fixed atoms (all below num-atoms to law are of these)."""
+    num_atoms: AtLeastTwo = 101
+    """Atoms of the law; 2 or more."""
+    support: Literal["symexp", "even"] = "symexp"
+    """Spacing of atoms: fine near zero and growing with the return, for any scale of rewards; or even."""
+    v_min: float = -2000.0
+    """First atom, in scaled reward; below the least discounted return, entropy terms included."""
+    v_max: float = 2000.0
+    """Last atom, in scaled reward; above the largest discounted return, entropy terms included."""
+    law: Literal["soft", "hl_gauss", "as_written"] = "soft"
+    """What the law is fitted to: the projected law of the soft return, by cross-entropy; its mean, smeared by a normal
+    (HL-Gauss, needs even atoms); or the study's Equations 3.1 and 3.2 to the letter, which learn nothing."""
     count: Count = 2
     """Q networks in the ensemble; at least 1."""
     hidden_sizes: tuple[Count, ...] = (128, 128)
@@ -56,10 +69,11 @@ class CriticConfig:
     """Learn V as well, bootstrap from its Polyak copy, and keep no target Q (SAC of 2018)."""
     space: Literal["env", "layer"] = "env"
     """What Q is a function of: the decoded action in [-1, 1], or the latent that the layer in training puts out."""
-    target: Literal["min", "mean"] = "min"
-    """How the ensemble's next values are joined in the target."""
+    target: Literal["min", "mean", "independent", "cdf_max"] = "min"
+    """How the ensemble's next values are joined in the target. Of laws, min takes that of the smaller mean, mean the
+    mixture; each critic's own, and the largest distribution function, are choices of categorical critics only."""
     loss: Literal["mse", "huber"] = "mse"
-    """Squared error halved, or Huber's with threshold 1."""
+    """Of scalar critics: squared error halved, or Huber's with threshold 1."""
     tau: Fraction = 0.005
     """Polyak step of the target network per update, in (0, 1]."""
     learning_rate: Positive = 3e-4
@@ -116,8 +130,9 @@ class ReplayConfig:
     """Rows of one update."""
     scheme: Literal["proportional", "rank"] = "proportional"
     """Draw in proportion to priority^alpha, or to rank^-alpha, where rank 1 has the largest TD error."""
-    priority: Literal["td", "lap"] = "lap"
-    """Of the proportional scheme: |TD error| + epsilon, or max(|TD error|, 1), which goes with --critic.loss=huber."""
+    priority: Literal["td", "lap", "kl"] = "lap"
+    """Of the proportional scheme: |TD error| + epsilon; max(|TD error|, 1), which goes with --critic.loss=huber; or,
+    with categorical critics, the divergence of prediction from target law in nats + epsilon."""
     alpha: UpToOne = 0.4
     """How much priorities count, in [0, 1]; 0 draws uniformly."""
     epsilon: Positive = 1e-6
@@ -270,6 +285,14 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
+    critic, categorical = config.critic, config.critic.kind == "categorical"
+    yield "critic.v_max", critic.v_min < critic.v_max, f"above --critic.v-min={fields.to_text(critic.v_min)}"
+    why = "min or mean, or add --critic.kind=categorical"
+    yield "critic.target", categorical or critic.target in ("min", "mean"), why
+    even = critic.support == "even" or critic.law != "hl_gauss"
+    yield "critic.support", even, "even with --critic.law=hl_gauss"
+    why = "td or lap, or add --critic.kind=categorical"
+    yield "replay.priority", categorical or config.replay.priority != "kl", why
     yield "policy.gradient", has_baseline, "pathwise, or add --critic.value-network, which is its baseline"
 
 

@@ -27,6 +27,7 @@ class Rule(NamedTuple):
 
 # Steps and rows are counted in int32 on the device.
 Count = Annotated[int, Rule("a whole number from 1 to 2147483647", lambda value: 1 <= value < 2**31)]
+AtLeastTwo = Annotated[int, Rule("a whole number from 2 to 2147483647", lambda value: 2 <= value < 2**31)]
 Natural = Annotated[int, Rule("a whole number from 0 to 2147483647", lambda value: 0 <= value < 2**31)]
 Positive = Annotated[float, Rule("a finite number above 0", lambda value: 0 < value < math.inf)]
 PositiveOrInf = Annotated[float, Rule("a number above 0, or inf", lambda value: value > 0)]

@@ -131,6 +131,7 @@ class ValueEnsemble(nn.Module):
     hidden_sizes: Sequence[int]
     num_outputs: int = 1
     layer_norm: bool = True
+    initial_output: tuple[float, ...] | None = None  # of every member, whatever its input: a zero kernel and this bias
 
     @nn.compact
     def __call__(self, *inputs: jax.Array) -> jax.Array:
@@ -151,8 +152,15 @@ class ValueEnsemble(nn.Module):
                 hidden = LayerNorm(name=f"norm_{k}_{i}")(hidden)
             hidden = nn.relu(hidden)
             features = self.num_outputs if size is None else size
-            hidden = nn.Dense(features, kernel_init=XAVIER, name=f"dense_{k}_{i}")(hidden)
+            kernel, bias = XAVIER, nn.initializers.zeros
+            if size is None and self.initial_output is not None:
+                kernel, bias = nn.initializers.zeros, _constant(self.initial_output)
+            hidden = nn.Dense(features, kernel_init=kernel, bias_init=bias, name=f"dense_{k}_{i}")(hidden)
         return hidden
+
+
+def _constant(values: Sequence[float]) -> Initializer:
+    return lambda key, shape, dtype=jnp.float32: jnp.asarray(values, dtype)
 
 
 def _stacked_xavier(count: int) -> Initializer:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from lsp import flows, networks
-from lsp.agents import learner
+from lsp.agents import critics, learner
 from lsp.agents.policy import Policy, make_policy
 from lsp.config import Config
 from lsp.types import EnvSpec, Flow, Key
@@ -19,6 +19,7 @@ class Parts(NamedTuple):
     config: Config
     flow: Flow
     policy: Policy
+    head: critics.Head
     critic: networks.ValueEnsemble
     value: networks.ValueEnsemble
     flat: learner.FlatParams
@@ -31,8 +32,11 @@ def make_parts(config: Config, spec: EnvSpec) -> Parts:
     """The networks, flow and optimizer that a configuration asks for."""
     flow = _make_flow(config, spec)
     sizes, norm = config.critic.hidden_sizes, config.critic.layer_norm
-    critic = networks.ValueEnsemble(config.critic.count, sizes, layer_norm=norm)
-    value = networks.ValueEnsemble(1, sizes, layer_norm=norm)
+    head = critics.make_head(config)
+    critic, value = (
+        networks.ValueEnsemble(count, sizes, head.num_outputs, norm, head.initial_output)
+        for count in (config.critic.count, 1)
+    )
     observation, action = jnp.zeros(spec.observation_dim), jnp.zeros(spec.action_dim)
 
     def init(key: Key) -> dict[str, Any]:
@@ -56,6 +60,7 @@ def make_parts(config: Config, spec: EnvSpec) -> Parts:
         config=config,
         flow=flow,
         policy=make_policy([flow], config.flow.log_det),
+        head=head,
         critic=critic,
         value=value,
         flat=flat,

@@ -15,6 +15,7 @@ from jax.lax import stop_gradient
 
 from lsp import flows, losses, normalizers
 from lsp.agents import learner
+from lsp.agents.critics import Target
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, bootstrap_name, make_parts
 from lsp.agents.policy import PolicySample
@@ -137,18 +138,18 @@ def _entropy_cost(parts: Parts, actor: ActorParams, sample: PolicySample, alpha:
     return alpha * sample.layer_log_prob
 
 
-def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array) -> Array:
-    """Soft target of Q, [B], from parameters before the update; the next action is at `latent` [B, A]. No gradient."""
+def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array) -> Target:
+    """Soft target of Q from parameters before the update; the next action is at `latent` [B, A]. No gradient."""
     target = parts.flat_target.unravel(actor.target)
     s = prepared.next_observation
     if parts.config.critic.value_network:
-        value = parts.value.apply(target["value"], s)[..., 0]
-        return losses.soft_q_target(value, prepared.reward, prepared.discount, jnp.zeros_like(prepared.reward))
+        outputs, cost = parts.value.apply(target["value"], s), jnp.zeros_like(prepared.reward)
+        return parts.head.target(outputs, prepared.reward, prepared.discount, cost)
     params = parts.flat.unravel(actor.params)
     sample = parts.policy.at_latent(params["policy"], actor.layers, s, latent)
-    next_q = parts.critic.apply(target["critic"], s, _sample_action(parts, actor, sample))[..., 0]
+    outputs = parts.critic.apply(target["critic"], s, _sample_action(parts, actor, sample))
     cost = _entropy_cost(parts, actor, sample, jnp.exp(params["log_alpha"]))
-    return losses.soft_q_target(next_q, prepared.reward, prepared.discount, cost, parts.config.critic.target)
+    return parts.head.target(outputs, prepared.reward, prepared.discount, cost)
 
 
 def _policy_sample(
@@ -163,26 +164,28 @@ def _policy_sample(
 
 
 def _loss(
-    flat_params: Array, parts: Parts, actor: ActorParams, prepared: Prepared, target: Array, latent: Array
+    flat_params: Array, parts: Parts, actor: ActorParams, prepared: Prepared, target: Target, latent: Array
 ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
     """All losses in one sum; stop_gradient keeps each to its own parameters, so one backward pass serves them all."""
-    config = parts.config
+    config, head = parts.config, parts.head
     params = parts.flat.unravel(flat_params)
     alpha = stop_gradient(jnp.exp(params["log_alpha"]))
     s, weights = prepared.policy_observation, prepared.policy_weights
 
-    q = parts.critic.apply(params["critic"], prepared.observation, prepared.action)[..., 0]
-    critic_loss, td_errors = losses.critic_loss(q, target, prepared.weights, config.critic.loss)
+    outputs = parts.critic.apply(params["critic"], prepared.observation, prepared.action)
+    critic_loss, priorities, metrics = head.loss(outputs, target, prepared.weights)
+    q = head.values(outputs)
 
     sample = _policy_sample(parts, params, actor, prepared, latent)
     frozen_critic = stop_gradient(params["critic"])
-    q_policy = parts.critic.apply(frozen_critic, s, _sample_action(parts, actor, sample))[..., 0]
-    q_policy = losses.join(q_policy, config.policy.q)
+    outputs = parts.critic.apply(frozen_critic, s, _sample_action(parts, actor, sample))
+    q_policy = losses.join(head.values(outputs), config.policy.q)
     cost = _entropy_cost(parts, actor, sample, alpha)
     total = critic_loss
     if config.critic.value_network:
-        value = parts.value.apply(params["value"], s)[0, ..., 0]
-        total += losses.value_loss(value, q_policy, cost, weights)
+        value_outputs = parts.value.apply(params["value"], s)
+        value = head.values(value_outputs)[0]
+        total += head.value_loss(value_outputs[0], outputs, cost, weights)
     if config.policy.gradient == "pathwise":
         policy_loss = losses.policy_loss(q_policy, cost, weights)
     else:
@@ -190,21 +193,19 @@ def _loss(
     total += policy_loss
     if config.temperature.learned:
         total += losses.temperature_loss(params["log_alpha"], sample.log_prob, parts.target_entropy)
-    metrics = {
+    metrics |= {
         "critic_loss": critic_loss,
         "policy_loss": policy_loss,
         "q": jnp.mean(q),
         "q_max": jnp.max(q),
         "q_spread": jnp.mean(jnp.abs(q[0] - q[-1])),
-        "target": jnp.mean(target),
-        "td_error": jnp.mean(jnp.abs(td_errors)),
         "alpha": alpha,
         "entropy": -jnp.mean(sample.log_prob),
         "entropy_cost": jnp.mean(cost),
         "log_det": jnp.mean(sample.log_det),
         "saturated": jnp.mean(jnp.abs(sample.env_action) > 0.99),
     }
-    return total, (jnp.mean(jnp.abs(td_errors), axis=0), metrics)
+    return total, (priorities, metrics)
 
 
 def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, UpdateInfo]:
@@ -224,9 +225,10 @@ def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[
 
 
 def _priority(parts: Parts, actor: ActorParams, transitions: Transition, key: Key) -> Array:
-    """|TD error| of new rows under the present parameters, averaged over the ensemble, f32[n]."""
+    """How wrong the critics are about new rows under the present parameters, averaged over the ensemble, f32[n]."""
     n = transitions.reward.shape[0]
     prepared = _prepare(parts, actor, Batch(transitions, jnp.zeros(n, jnp.int32), jnp.ones(n)))
-    q = parts.critic.apply(parts.flat.unravel(actor.params)["critic"], prepared.observation, prepared.action)[..., 0]
+    params = parts.flat.unravel(actor.params)["critic"]
     target = _target(parts, actor, prepared, jax.random.normal(key, prepared.action.shape))
-    return jnp.mean(jnp.abs(q - target[None]), axis=0)
+    outputs = parts.critic.apply(params, prepared.observation, prepared.action)
+    return parts.head.loss(outputs, target, prepared.weights)[1]

@@ -53,7 +53,7 @@ class Options(NamedTuple):
     alpha: float
     beta: Schedule
     epsilon: float
-    priority: Literal["td", "lap"]
+    priority: Literal["td", "lap", "kl"]
     scheme: Literal["proportional", "rank"]
     weights: Literal["all", "q", "none"]
     policy_batch: Literal["same", "uniform"]
@@ -67,7 +67,7 @@ def make_prioritized(
     alpha: float,
     beta: float | Schedule,
     epsilon: float = 1e-6,
-    priority: Literal["td", "lap"] = "td",
+    priority: Literal["td", "lap", "kl"] = "td",
     scheme: Literal["proportional", "rank"] = "proportional",
     weights: Literal["all", "q", "none"] = "all",
     policy_batch: Literal["same", "uniform"] = "same",
