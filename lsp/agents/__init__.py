@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lsp import fields
-from lsp.agents import prioritized
+from lsp.agents import distributed, prioritized
 from lsp.config import Config, Preset, dissertation, validate
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, Callable[[Config], Config]] = {
     "sac_lsp": lambda config: config,
     "prioritized": prioritized.configure,
+    "distributed": distributed.configure,
+    "distributed_prioritized": distributed.configure_prioritized,
 }
 
 
