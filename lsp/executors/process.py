@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing import util
+from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -108,6 +108,7 @@ def _end(connection: Connection, process: Any) -> None:
 @contextlib.contextmanager
 def _signals_for_the_learner_alone() -> Iterator[None]:
     """What is started here is deaf to Ctrl-C and SIGTERM: the learner still needs its workers for a checkpoint."""
+    resource_tracker.ensure_running()  # else the first start would do it, which unblocks both signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
