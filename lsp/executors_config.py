@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lsp.fields import Count, Natural
+from lsp.fields import AtLeastOne, Count, Natural
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,17 @@ class ExecutorsConfig:
     mode: Literal["sync", "sync_pipelined"] = "sync"
     """Act on the parameters of the latest dispatch; or on those of the one before, so that environments step while the
     learner updates, which takes a second core."""
+    exploration: AtLeastOne = 1.0
+    """Executors explore differently, as in Ape-X: their latents' standard deviations go from 1/x to x, in equal ratios;
+    1 is the policy as it is. Of little use where rewards are dense."""
+
+
+def latent_scales(executors: ExecutorsConfig) -> tuple[float, ...] | None:
+    """Standard deviation of the latents of each executor, x^(2i/(E-1) - 1), of a single one 1; None if all are 1."""
+    last = executors.count - 1
+    if executors.exploration == 1 or last == 0:
+        return None
+    return tuple(executors.exploration ** (2 * i / last - 1) for i in range(executors.count))
 
 
 def relations(executors: ExecutorsConfig) -> Iterator[tuple[str, bool, str]]:

@@ -23,6 +23,7 @@ from lsp.fields import flag, to_text
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop, RunState, Stream, stream_key
 from lsp.metrics import JsonLines, Progress
+from lsp.pipelined import PipelinedLoop
 from lsp.run_dir import locked, parse_config, read_document, write_document
 from lsp.types import Episode
 
@@ -53,7 +54,7 @@ class Run:
         memory.check(config, self._executors.spec)
         recipe = agents.build(config, self._executors.spec)
         self._replay = recipe.replay
-        self.loop = Loop(recipe, self._executors)
+        self.loop = (PipelinedLoop if config.executors.mode == "sync_pipelined" else Loop)(recipe, self._executors)
         self._evaluator = Evaluator(
             recipe.agent,
             self._make_env,

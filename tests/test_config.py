@@ -88,6 +88,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "executors.count": (1, "code: one environment"),
     "executors.workers": (0, "ours: unused in one process"),
     "executors.mode": ("sync", "study: 3.4, lock-step"),
+    "executors.exploration": (1.0, "study: 3.4, all executors have one policy"),
     "evaluation.every": (25_000, "ours: the study evaluated every 1,000 steps"),
     "evaluation.episodes": (10, "ours: the study evaluated one episode"),
     "evaluation.protocols": (("fixed_latent", "sampled", "mode"), "code: one latent a rollout; the others are ours"),
