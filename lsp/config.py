@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lsp import fields
+from lsp import executors_config, fields
+from lsp.executors_config import ExecutorsConfig as ExecutorsConfig
 from lsp.fields import AtLeastTwo, BelowOne, Count, Fraction, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
 from lsp.fields import ConfigError as ConfigError
 
@@ -159,16 +160,6 @@ class ReplayConfig:
 
 
 @dataclass(frozen=True)
-class ExecutorsConfig:
-    """Collection of experience."""
-
-    engine: Literal["inproc"] = "inproc"
-    """Where environments live: in the learner's process."""
-    count: Count = 1
-    """Environments stepped together; at least 1."""
-
-
-@dataclass(frozen=True)
 class EvaluationConfig:
     """How a policy is judged."""
 
@@ -281,6 +272,7 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield "replay.capacity", capacity >= batch, f"at least --replay.batch-size={batch}"
     chunk = config.block * count
     yield "replay.capacity", capacity >= chunk, f"at least --block times --executors.count, {chunk}"
+    yield from executors_config.relations(config.executors)
     first = batch + count * (config.n_step - 1)
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"

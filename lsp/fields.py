@@ -32,6 +32,7 @@ Natural = Annotated[int, Rule("a whole number from 0 to 2147483647", lambda valu
 Positive = Annotated[float, Rule("a finite number above 0", lambda value: 0 < value < math.inf)]
 PositiveOrInf = Annotated[float, Rule("a number above 0, or inf", lambda value: value > 0)]
 NonNegative = Annotated[float, Rule("a finite number, 0 or more", lambda value: 0 <= value < math.inf)]
+AtLeastOne = Annotated[float, Rule("a finite number, 1 or more", lambda value: 1 <= value < math.inf)]
 UpToOne = Annotated[float, Rule("a number in [0, 1]", lambda value: 0 <= value <= 1)]
 BelowOne = Annotated[float, Rule("a number in [0, 1)", lambda value: 0 <= value < 1)]
 Fraction = Annotated[float, Rule("a number in (0, 1]", lambda value: 0 < value <= 1)]

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsp import rows as packing
+from lsp.executors_config import latent_scales
 from lsp.types import (
     ActionSample,
     Agent,
@@ -74,10 +75,26 @@ def example_transition(spec: EnvSpec) -> Transition:
     return Transition(observation, jnp.zeros(spec.action_dim), jnp.zeros(()), jnp.zeros(()), observation)
 
 
-def act(agent: Agent, params: Params, root: Key, step: Array, observations: Array, random: Array) -> Array:
-    """Actions for [E, S], the two spaces side by side: [E, 2A]; uniformly random ones where `random`."""
+def act(
+    agent: Agent,
+    params: Params,
+    root: Key,
+    step: Array,
+    observations: Array,
+    random: Array,
+    scales: Sequence[float] | None = None,
+) -> Array:
+    """Actions for [E, S], the two spaces side by side: [E, 2A]; uniformly random ones where `random`.
+
+    `scales`: standard deviation of each executor's latents; None: 1, as the policy says.
+    """
     key = stream_key(root, Stream.ACT, step)
-    chosen, uniform = agent.act(params, observations, key), agent.act_random(params, observations, key)
+    uniform = agent.act_random(params, observations, key)
+    if scales is None:
+        chosen = agent.act(params, observations, key)
+    else:
+        latents = jnp.array(scales)[:, None] * jax.random.normal(key, uniform.env_action.shape)
+        chosen = agent.act_latent(params, observations, latents)
     return jnp.where(random, jnp.concatenate(uniform, axis=-1), jnp.concatenate(chosen, axis=-1))
 
 
@@ -108,10 +125,29 @@ def advance(
     Returns:
       the new state, actions [E, 2A], and the mean of each metric over the updates, [M] (empty where U = 0).
     """
+    state, metrics = learn(recipe, num_updates, observations.shape[-1], state, root, step, rows, returns)
+    params, scales = recipe.agent.actor_params(state.agent), latent_scales(recipe.config.executors)
+    return state, act(recipe.agent, params, root, step, observations, random, scales), metrics
+
+
+def learn(
+    recipe: Recipe,
+    num_updates: int,
+    observation_dim: int,
+    state: RunState,
+    root: Key,
+    step: Array,
+    rows: Array,
+    returns: Array,
+    priorities: Array | None = None,
+) -> tuple[RunState, Array]:
+    """`advance` without the acting; `priorities` [n] of the rows where an executor has ranked them."""
     agent, replay = recipe.agent, recipe.replay
-    chunk = packing.unpack(rows, observations.shape[-1])
+    chunk = packing.unpack(rows, observation_dim)
     agent_state = agent.observe(state.agent, chunk, returns)
-    replay_state = replay.add(state.replay, chunk, _new_priorities(recipe, agent_state, root, step, chunk))
+    if priorities is None:
+        priorities = _new_priorities(recipe, agent_state, root, step, chunk)
+    replay_state = replay.add(state.replay, chunk, priorities)
 
     def one_update(carry: RunState, key: Key) -> tuple[RunState, Array]:
         sample_key, update_key = jax.random.split(key)
@@ -126,7 +162,7 @@ def advance(
         keys = jax.random.split(stream_key(root, Stream.LEARN, step), num_updates)
         state, history = jax.lax.scan(one_update, state, keys)
         metrics = jnp.mean(history, axis=0)
-    return state, act(agent, agent.actor_params(state.agent), root, step, observations, random), metrics
+    return state, metrics
 
 
 def _new_priorities(recipe: Recipe, state: State, root: Key, step: Array, chunk: Transition) -> Array:
@@ -154,7 +190,7 @@ def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatch
 
     return Dispatches(
         init=jax.jit(init),
-        act=jax.jit(partial(act, recipe.agent)),
+        act=jax.jit(partial(act, recipe.agent, scales=latent_scales(recipe.config.executors))),
         collect=jax.jit(partial(advance, recipe, 0), donate_argnums=0),
         learn=jax.jit(partial(advance, recipe, num_updates), donate_argnums=0),
         actor_params=jax.jit(actor_params),
@@ -211,28 +247,38 @@ class Loop:
         return self._params
 
     def _act(self, observations: np.ndarray) -> np.ndarray:
+        return self._choose(self.actor_params(), observations)
+
+    def _choose(self, params: Params, observations: np.ndarray) -> np.ndarray:
         random = np.bool_(self.step < self.config.warmup_steps)
-        return np.asarray(
-            self._dispatches.act(self.actor_params(), self.root, np.int32(self.step), observations, random)
-        )
+        return np.asarray(self._dispatches.act(params, self.root, np.int32(self.step), observations, random))
 
     def _dispatch(self, observations: np.ndarray) -> np.ndarray:
-        rows, returns = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
-        self._waiting.clear()
+        rows, returns = self._take_waiting()
         random = np.bool_(self.step < self.config.warmup_steps)
-        learns = self._updates_due() >= self._updates_per_dispatch
+        learns = self._learns()
         function = self._dispatches.learn if learns else self._dispatches.collect
         arguments = (self.root, np.int32(self.step), rows, returns, observations, random)
-        self.state, actions, metrics = function(self.state, *arguments)
-        self._params = None
-        if learns:
-            self.updates += self._updates_per_dispatch
-            self._metrics = metrics
+        state, actions, metrics = function(self.state, *arguments)
+        self._move_on(state, metrics if learns else None)
         return np.asarray(actions)
 
-    def _updates_due(self) -> int:
-        """Updates that `utd` has earned since learning started and that are still to be made."""
-        return int(self.config.utd * max(0, self.step - self.config.learning_starts)) - self.updates
+    def _take_waiting(self) -> list[np.ndarray]:
+        taken = [np.concatenate(part) for part in zip(*self._waiting, strict=True)]
+        self._waiting.clear()
+        return taken
+
+    def _learns(self) -> bool:
+        """Whether `utd` has earned the updates of a dispatch since learning started."""
+        earned = int(self.config.utd * max(0, self.step - self.config.learning_starts))
+        return earned - self.updates >= self._updates_per_dispatch
+
+    def _move_on(self, state: RunState, metrics: Array | None) -> None:
+        """Take over a dispatch's result; `metrics` if there were updates in it."""
+        self.state, self._params = state, None
+        if metrics is not None:
+            self.updates += self._updates_per_dispatch
+            self._metrics = metrics
 
     def get_state(self) -> dict[str, Any]:
         """The host's part of the run, as nested dicts of NumPy arrays and JSON values."""

@@ -5,7 +5,8 @@
 One row is one gather out of replay and one array across the boundary of a dispatch.
 """
 
-import jax.numpy as jnp
+from typing import Any
+
 import numpy as np
 
 from lsp.types import Array, Transition
@@ -18,7 +19,9 @@ def width(observation_dim: int, action_dim: int) -> int:
 
 def pack(transition: Transition) -> Array:
     """Rows of a transition with any leading axes, [..., W]. NumPy in, NumPy out."""
-    xp = np if isinstance(transition.observation, np.ndarray) else jnp
+    xp: Any = np
+    if not isinstance(transition.observation, np.ndarray):
+        import jax.numpy as xp  # here, because an executor's process does without JAX
     reward, discount = transition.reward[..., None], transition.discount[..., None]
     parts = [transition.observation, transition.action, reward, discount, transition.next_observation]
     return xp.concatenate(parts, axis=-1)

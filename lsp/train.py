@@ -18,12 +18,12 @@ from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
 from lsp.evaluate import Evaluator
-from lsp.executors.executor import Executor
-from lsp.executors.inproc import InProcess
+from lsp.executors import making as executors
 from lsp.fields import flag, to_text
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop, RunState, Stream, stream_key
 from lsp.metrics import JsonLines, Progress
+from lsp.pipelined import PipelinedLoop
 from lsp.run_dir import locked, parse_config, read_document, write_document
 from lsp.types import Episode
 
@@ -50,13 +50,11 @@ class Run:
         self.config, self.dir = validate(config), run_dir
         self._make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
         collect = seeds(config, "collect", config.executors.count)
-        self._executors = InProcess(
-            lambda i: Executor(self._make_env(), collect[i], config.gamma, config.n_step), config.executors.count
-        )
+        self._executors = executors.make(config, collect)
         memory.check(config, self._executors.spec)
         recipe = agents.build(config, self._executors.spec)
         self._replay = recipe.replay
-        self.loop = Loop(recipe, self._executors)
+        self.loop = (PipelinedLoop if config.executors.mode == "sync_pipelined" else Loop)(recipe, self._executors)
         self._evaluator = Evaluator(
             recipe.agent,
             self._make_env,
@@ -109,6 +107,7 @@ class Run:
         loop = self.loop
         line = {"step": loop.step, "updates": loop.updates, "seconds": round(self._elapsed(), 3)}
         line |= {"episodes": len(self._recent)} | summarize(self._recent) | loop.metrics()
+        line |= self._executors.stats()
         self.require_finite({name: line[name] for name in ("critic_loss", "policy_loss", "q") if name in line})
         if line.get("bad_priorities", 0.0) > 0:
             raise self._diverged("a TD error is not finite")

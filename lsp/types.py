@@ -11,14 +11,17 @@ A `Recipe` is the pair that a configuration builds, and `Executors` are where ex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
 if TYPE_CHECKING:
+    import jax
+
     from lsp.config import Config
 
-Array = jax.Array
-Key = jax.Array
+    Array = jax.Array
+    Key = jax.Array
+else:  # an executor's process needs these records, and starts sooner without JAX
+    Array = Key = Any
 Params = Any  # a pytree of arrays
 State = Any  # an agent's state, opaque to everyone else
 ReplayState = Any
@@ -126,6 +129,7 @@ class Chunk(NamedTuple):
     observations: np.ndarray  # f32[E, S] what to act on next
     complete: bool  # false in the first n-1 steps of a run, while n-step returns gather: `rows` is then empty
     episodes: Sequence[Episode]  # those that ended in this step
+    origins: np.ndarray  # i64[E, 3] of each row: executor, its incarnation, the row's number therein; no two are equal
 
 
 class Executors(Protocol):
@@ -138,6 +142,9 @@ class Executors(Protocol):
 
     def step(self, actions: ActionSample) -> Chunk:
         """Step every environment once, with actions f32[E, A] each."""
+
+    def stats(self) -> dict[str, int]:
+        """What a line of metrics should say of faults since the start; nothing where there can be none."""
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to go on exactly, as nested dicts of NumPy arrays and JSON values."""

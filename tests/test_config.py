@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 
 from lsp import config as config_module
-from lsp import fields
+from lsp import executors_config, fields
 from lsp.agents import presets
 from lsp.config import (
     Config,
@@ -86,6 +86,9 @@ STUDY: dict[str, tuple[Any, str]] = {
     "replay.rank_refresh": (10_000, "ours: unused where proportional"),
     "executors.engine": ("inproc", "code: one process"),
     "executors.count": (1, "code: one environment"),
+    "executors.workers": (0, "ours: unused in one process"),
+    "executors.mode": ("sync", "study: 3.4, lock-step"),
+    "executors.exploration": (1.0, "study: 3.4, all executors have one policy"),
     "evaluation.every": (25_000, "ours: the study evaluated every 1,000 steps"),
     "evaluation.episodes": (10, "ours: the study evaluated one episode"),
     "evaluation.protocols": (("fixed_latent", "sampled", "mode"), "code: one latent a rollout; the others are ours"),
@@ -213,9 +216,10 @@ def test_the_least_that_goes_together() -> None:
 
 
 def test_every_field_says_what_it_is() -> None:
-    tree = ast.parse(Path(config_module.__file__).read_text())
+    trees = [ast.parse(Path(module.__file__).read_text()) for module in (config_module, executors_config)]
+    body = [node for tree in trees for node in tree.body]
     silent = []
-    for record in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("Config")):
+    for record in (node for node in body if isinstance(node, ast.ClassDef) and node.name.endswith("Config")):
         assert ast.get_docstring(record)
         for statement, following in zip(record.body, [*record.body[1:], ast.Pass()], strict=True):
             if isinstance(statement, ast.AnnAssign) and "Config" not in ast.unparse(statement.annotation):

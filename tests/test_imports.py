@@ -19,7 +19,8 @@ AROUND = ("memory", "provenance", "interrupt")
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
-    "config": ("fields",),
+    "executors_config": ("fields",),
+    "config": ("fields", "executors_config"),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
     "episodes": ("types",),
     "returns": ("types", "rows"),
@@ -33,9 +34,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(RECORDS, CONTRACTS),
     "memory": (*CONTRACTS, "replay"),
     "evaluate": (*CONTRACTS, "episodes"),
-    "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate"),
+    "loop": (*CONTRACTS, *RECORDS, "executors_config", "rows", "evaluate"),
+    "pipelined": (*CONTRACTS, "loop"),
     "sweep": RUNNING,
-    "train": (*RUNNING, *LEARNING, *AROUND, "envs", "executors", "sweep"),
+    "train": (*RUNNING, *LEARNING, *AROUND, "envs", "executors", "pipelined", "sweep"),
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "report": (*CONTRACTS, "reporting"),
     "export": (*LEARNING, *RECORDS),

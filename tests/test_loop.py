@@ -119,6 +119,17 @@ def test_random_actions_are_uniform_and_stored_before_tanh() -> None:
     assert np.abs(np.corrcoef(env_action.T) - np.eye(8)).max() < 0.15
 
 
+def test_each_executor_explores_on_its_own_scale() -> None:
+    """The latents are those of the policy, times the executor's scale; ones change nothing."""
+    agent, observations = make_toy(POINT_MASS), np.zeros((3, 4), np.float32)
+    arguments = (agent.init(jax.random.key(1)), jax.random.key(0), np.int32(7), observations, np.bool_(False))
+    plain, ones, scaled = (
+        np.asarray(act(agent, *arguments, scales=scales)) for scales in (None, (1.0, 1.0, 1.0), (0.5, 1.0, 2.0))
+    )
+    np.testing.assert_allclose(ones, plain, rtol=1e-6)
+    np.testing.assert_allclose(scaled[:, 2:], plain[:, 2:] * np.array([[0.5], [1.0], [2.0]]), rtol=1e-6)
+
+
 # Compilation
 
 

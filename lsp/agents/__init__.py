@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lsp import fields
-from lsp.agents import categorical, prioritized
+from lsp.agents import categorical, distributed, prioritized
 from lsp.config import Config, Preset, dissertation, validate
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ REGISTRY: dict[str, Callable[[Config], Config]] = {
     "sac_lsp": lambda config: config,
     "prioritized": prioritized.configure,
     "categorical": categorical.configure,
+    "distributed": distributed.configure,
+    "distributed_prioritized": distributed.configure_prioritized,
 }
 
 

@@ -1,4 +1,4 @@
-"""Executors in the learner's own process: the default, and the reference for every other engine."""
+"""Executors in the learner's own process: the default, the reference for other engines, and what their workers run."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,10 +12,14 @@ from lsp.types import ActionSample, Chunk, Executors
 class InProcess(Executors):
     """Steps `count` executors one after the other."""
 
-    def __init__(self, make_executor: Callable[[int], Executor], count: int) -> None:
-        """Make executors 0 to `count`-1."""
-        self._executors: Sequence[Executor] = [make_executor(i) for i in range(count)]
+    def __init__(
+        self, make_executor: Callable[[int], Executor], count: int, first: int = 0, incarnation: int = 0
+    ) -> None:
+        """Make executors `first` to `first + count - 1`; `incarnation` counts what had their numbers before them."""
+        numbers = np.arange(first, first + count)
+        self._executors: Sequence[Executor] = [make_executor(int(i)) for i in numbers]
         self.spec = self._executors[0].spec
+        self._origins = np.stack([numbers, np.full(count, incarnation), np.zeros(count, int)], axis=1)  # of next rows
 
     def reset(self) -> np.ndarray:
         """Start every environment, f32[E, S]."""
@@ -26,22 +30,30 @@ class InProcess(Executors):
         pairs = zip(actions.env_action, actions.layer_action, strict=True)
         steps = [executor.step(*pair) for executor, pair in zip(self._executors, pairs, strict=True)]
         rows = [step.row for step in steps if step.row is not None]
+        origins = self._origins[: len(rows)].copy()
+        self._origins[: len(rows), 2] += 1
         return Chunk(
             rows=np.array(rows, np.float32),
             returns=np.array([step.discounted_return for step in steps], np.float32),
             observations=np.stack([executor.observation for executor in self._executors]),
             complete=bool(rows),
             episodes=[step.episode for step in steps if step.episode is not None],
+            origins=origins,
         )
+
+    def stats(self) -> dict[str, int]:
+        """Nothing: executors here live and die with the learner."""
+        return {}
 
     def get_state(self) -> dict[str, Any]:
         """The state of every executor."""
-        return {"executors": [executor.get_state() for executor in self._executors]}
+        return {"executors": [executor.get_state() for executor in self._executors], "origins": self._origins.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from `get_state`'s result."""
+        """Go on from `get_state`'s result, of whatever engine."""
         for executor, saved in zip(self._executors, state["executors"], strict=True):
             executor.set_state(saved)
+        self._origins = np.array(state["origins"])
 
     def close(self) -> None:
         """Close every environment."""

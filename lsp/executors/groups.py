@@ -1,0 +1,141 @@
+"""Executors in groups, each group in a worker that may die: what the engines of more than one process share.
+
+A worker that dies is started again, and its executors begin new episodes. The step that it was in, and the rows that
+waited in it for their n-step returns, are lost with it before they were data. What it had handed over was data once,
+and the rows of its successor have another incarnation in their `origins`, so that nothing counts twice.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+
+from lsp.envs import EnvironmentFault
+from lsp.types import ActionSample, Chunk, EnvSpec, Executors
+
+MAX_DEATHS = 3
+"""Deaths in a row after which a worker is not started again."""
+
+
+class WorkerDied(RuntimeError):
+    """A worker ended without an answer. The message says how."""
+
+
+class Worker(Protocol):
+    """A group of executors somewhere else. Requests are the methods of `Executors`, by name."""
+
+    def send(self, request: str, argument: Any = None) -> None:
+        """Ask for something; never raises, because a dead worker is found out by `receive`."""
+
+    def receive(self) -> Any:
+        """The answer. Raises WorkerDied, or what the method raised: EnvironmentFault, ConfigError."""
+
+    def close(self) -> None:
+        """End the worker."""
+
+
+def split(count: int, groups: int) -> list[range]:
+    """Numbers 0 to `count`-1 as consecutive ranges, whose lengths differ by at most one."""
+    bounds = [count * i // groups for i in range(groups + 1)]
+    return [range(*pair) for pair in pairwise(bounds)]
+
+
+class Groups(Executors):
+    """Steps groups of executors at the same time."""
+
+    def __init__(self, launch: Callable[[range, int], Worker], spec: EnvSpec, count: int, workers: int) -> None:
+        """Start all workers; `launch` starts the one of some executors in an incarnation, and does not wait for it."""
+        self.spec = spec
+        self._launch = launch
+        self._parts = split(count, workers)
+        self._workers: list[Worker] = []
+        self._incarnations = [0] * workers
+        self._deaths = self._restarts = 0
+        for part in self._parts:
+            self._workers.append(launch(part, 0))
+
+    def reset(self) -> np.ndarray:
+        """Start every environment, f32[E, S]."""
+        return np.concatenate(self._ask("reset", [None] * len(self._parts)))
+
+    def step(self, actions: ActionSample) -> Chunk:
+        """Step every environment once; those of a new worker repeat the action until its rows are complete too."""
+        shares = [ActionSample(*(each[part.start : part.stop] for each in actions)) for part in self._parts]
+        chunks: list[Chunk] = self._ask("step", shares)
+        episodes = [episode for chunk in chunks for episode in chunk.episodes]
+        while any(chunk.complete for chunk in chunks) and not all(chunk.complete for chunk in chunks):
+            late = [i for i, chunk in enumerate(chunks) if not chunk.complete]
+            for i in late:
+                self._workers[i].send("step", shares[i])
+            for i in late:
+                chunks[i] = self._answer(i, "step", shares[i])
+                episodes += chunks[i].episodes
+        return Chunk(
+            rows=np.concatenate([chunk.rows for chunk in chunks]),
+            returns=np.concatenate([chunk.returns for chunk in chunks]),
+            observations=np.concatenate([chunk.observations for chunk in chunks]),
+            complete=chunks[0].complete,
+            episodes=episodes,
+            origins=np.concatenate([chunk.origins for chunk in chunks]),
+        )
+
+    def stats(self) -> dict[str, int]:
+        """Deaths of executors since the start of this process, and how many of them came back."""
+        return {"executor_deaths": self._deaths, "executor_restarts": self._restarts}
+
+    def get_state(self) -> dict[str, Any]:
+        """The state of every executor; the same whatever the engine and the number of workers."""
+        states = self._ask("get_state", [None] * len(self._parts))
+        executors = [executor for state in states for executor in state["executors"]]
+        return {"executors": executors, "origins": np.concatenate([state["origins"] for state in states])}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from `get_state`'s result, of whatever engine."""
+        if len(state["executors"]) != self._parts[-1].stop:
+            raise ValueError(f"a state of {len(state['executors'])} executors for {self._parts[-1].stop}")
+        shares = [{name: values[part.start : part.stop] for name, values in state.items()} for part in self._parts]
+        self._incarnations = [int(np.max(share["origins"][:, 1])) for share in shares]
+        self._ask("set_state", shares)
+
+    def close(self) -> None:
+        """End every worker."""
+        for worker in self._workers:
+            worker.close()
+
+    def _ask(self, request: str, arguments: Sequence[Any]) -> list[Any]:
+        for worker, argument in zip(self._workers, arguments, strict=True):
+            worker.send(request, argument)
+        return [self._answer(i, request, argument) for i, argument in enumerate(arguments)]
+
+    def _answer(self, i: int, request: str, argument: Any) -> Any:
+        try:
+            return self._workers[i].receive()
+        except WorkerDied as error:
+            reason = error
+        for _ in range(MAX_DEATHS - 1):
+            self._replace(i, reason)
+            try:
+                if request not in ("reset", "set_state"):
+                    self._workers[i].send("reset")
+                    self._workers[i].receive()
+                self._workers[i].send(request, argument)
+                answer = self._workers[i].receive()
+            except WorkerDied as error:
+                reason = error
+            else:
+                self._restarts += len(self._parts[i])
+                return answer
+        raise EnvironmentFault(f"the worker of executors {self._names(i)} {reason}, {MAX_DEATHS} times in a row")
+
+    def _replace(self, i: int, reason: WorkerDied) -> None:
+        print(f"the worker of executors {self._names(i)} {reason}: they begin new episodes", file=sys.stderr)
+        self._deaths += len(self._parts[i])
+        self._incarnations[i] += 1
+        self._workers[i].close()
+        self._workers[i] = self._launch(self._parts[i], self._incarnations[i])
+
+    def _names(self, i: int) -> str:
+        first, last = self._parts[i][0], self._parts[i][-1]
+        return f"{first}" if first == last else f"{first} to {last}"

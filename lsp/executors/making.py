@@ -1,0 +1,56 @@
+"""Making the executors of a configuration, in the engine it asks for."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lsp import envs
+from lsp.config import Config
+from lsp.executors.executor import Executor
+from lsp.executors.inproc import InProcess
+from lsp.executors.process import make_process
+from lsp.types import EnvSpec, Executors
+
+
+@dataclass(frozen=True)
+class ExecutorMaker:
+    """Makes executors by number, here or, being plain values, wherever it is sent."""
+
+    env: str
+    env_kwargs: dict[str, Any]
+    seeds: Sequence[int]
+    gamma: float
+    n_step: int
+
+    def __call__(self, index: int, incarnation: int = 0) -> Executor:
+        """Executor `index`. A later incarnation has episodes of its own. Raises ConfigError."""
+        seed = self.seeds[index]
+        if incarnation:
+            seed = int(np.random.SeedSequence((seed, incarnation)).generate_state(1)[0])
+        return Executor(envs.make(self.env, **self.env_kwargs), seed, self.gamma, self.n_step)
+
+
+def make(config: Config, seeds: Sequence[int]) -> Executors:
+    """The executors of a configuration; `seeds` has one for each. Raises ConfigError."""
+    maker = ExecutorMaker(config.env, json.loads(config.env_kwargs), tuple(seeds), config.gamma, config.n_step)
+    count = config.executors.count
+    if config.executors.engine == "inproc":
+        return InProcess(maker, count)
+    return make_process(maker, spec_of(maker), count, config.executors.workers or min(count, cores()))
+
+
+def spec_of(maker: ExecutorMaker) -> EnvSpec:
+    """Sizes of the environment that `maker` makes."""
+    env = envs.make(maker.env, **maker.env_kwargs)
+    spec = envs.spec_of(env)
+    env.close()
+    return spec
+
+
+def cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

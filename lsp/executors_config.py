@@ -1,0 +1,42 @@
+"""The part of a configuration that says how experience is collected; see `lsp.config`, which has the rest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from lsp.fields import AtLeastOne, Count, Natural
+
+
+@dataclass(frozen=True)
+class ExecutorsConfig:
+    """Collection of experience."""
+
+    engine: Literal["inproc", "process"] = "inproc"
+    """Where environments live: in the learner's process, or in worker processes on this machine's other cores."""
+    count: Count = 1
+    """Executors, each with an environment of its own, stepped together; at least 1."""
+    workers: Natural = 0
+    """Processes that share the executors, none of them without one; 0 is one a core. Not for inproc."""
+    mode: Literal["sync", "sync_pipelined"] = "sync"
+    """Act on the parameters of the latest dispatch; or on those of the one before, so that environments step while the
+    learner updates, which takes a second core."""
+    exploration: AtLeastOne = 1.0
+    """Executors explore differently, as in Ape-X: their latents' standard deviations go from 1/x to x, in equal ratios;
+    1 is the policy as it is. Of little use where rewards are dense."""
+
+
+def latent_scales(executors: ExecutorsConfig) -> tuple[float, ...] | None:
+    """Standard deviation of the latents of each executor, x^(2i/(E-1) - 1), of a single one 1; None if all are 1."""
+    last = executors.count - 1
+    if executors.exploration == 1 or last == 0:
+        return None
+    return tuple(executors.exploration ** (2 * i / last - 1) for i in range(executors.count))
+
+
+def relations(executors: ExecutorsConfig) -> Iterator[tuple[str, bool, str]]:
+    """What no single type can say: a field, whether its value goes with the others, and the rule."""
+    if executors.engine == "inproc":
+        rule = "0 with --executors.engine=inproc; for more add --executors.engine=process"
+        yield "executors.workers", executors.workers == 0, rule
+    rule = f"at most --executors.count={executors.count}"
+    yield "executors.workers", executors.workers <= executors.count, rule

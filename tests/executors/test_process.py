@@ -1,0 +1,197 @@
+"""Workers do what executors in this process do, to the bit, and leave nothing behind whatever ends them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lsp.config import ConfigError
+from lsp.envs import EnvironmentFault
+from lsp.executors.executor import Executor
+from lsp.executors.groups import Groups
+from lsp.executors.inproc import InProcess
+from lsp.executors.making import ExecutorMaker, spec_of
+from lsp.executors.process import make_process
+from lsp.types import ActionSample
+from tests.executors.test_executor import countdown
+
+COUNT = 8
+ROOT = Path(__file__).parents[2]
+SHARED = Path("/dev/shm")
+
+
+def maker(env: str) -> ExecutorMaker:
+    return ExecutorMaker(env, {"max_episode_steps": 9}, tuple(range(COUNT)), 0.9, 3)
+
+
+POINT_MASS = maker("lsp/PointMass-v0")
+SPEC = spec_of(POINT_MASS)
+
+
+def actions(dim: int, steps: int) -> list[ActionSample]:
+    numbers = np.random.default_rng(1).uniform(-1, 1, (steps, COUNT, dim)).astype(np.float32)
+    return [ActionSample(each, each + 10) for each in numbers]
+
+
+def pids(pool: Groups) -> list[int]:
+    return [worker.process.pid for worker in pool._workers]
+
+
+def gone(process_ids: list[int], seconds: float = 10.0) -> bool:
+    """Whether processes end in time; a zombie has ended."""
+    end = time.monotonic() + seconds
+    while alive := [pid for pid in process_ids if is_alive(pid)]:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return not alive
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("env", "workers", "steps"), [("PointMass", 8, 300), ("PointMass", 2, 300), ("RllabAnt", 2, 40)]
+)
+def test_equal_executors_in_process_to_the_bit(env: str, workers: int, steps: int) -> None:
+    make = maker(f"lsp/{env}-v0")
+    spec = spec_of(make)
+    pool, reference = make_process(make, spec, COUNT, workers), InProcess(make, COUNT)
+    shared = set(os.listdir(SHARED))
+    try:
+        np.testing.assert_array_equal(pool.reset(), reference.reset(), strict=True)
+        kept = []
+        for number, action in enumerate(actions(spec.action_dim, steps)):
+            chunk, expected = pool.step(action), reference.step(action)
+            np.testing.assert_equal(chunk._asdict(), expected._asdict())
+            kept.append((chunk, expected))
+            if number == steps // 2:
+                state = reference.get_state()
+                np.testing.assert_equal(pool.get_state(), state)
+                pool.set_state(state)
+        for pair in kept:  # what was handed out is the taker's own
+            np.testing.assert_equal(*(each._asdict() for each in pair))
+        assert set(os.listdir(SHARED)) <= shared  # the memory has no name that could stay behind
+        processes = pids(pool)
+    finally:
+        pool.close()
+        reference.close()
+    assert gone(processes, 0.0)
+
+
+def test_killed_workers_come_back() -> None:
+    """Killed while they step, again and again, at moments that nobody chose."""
+    steps, rng = actions(2, 400), np.random.default_rng(2)
+    pool = make_process(POINT_MASS, SPEC, COUNT, 2)
+    try:
+        pool.reset()
+        chunks = []
+        for number, action in enumerate(steps):
+            if number in (100, 250):
+                victim = pids(pool)[int(rng.integers(2))]
+                subprocess.Popen(["sh", "-c", f"sleep {rng.uniform(0, 0.05)}; kill -9 {victim}"]).wait()
+            chunks.append(pool.step(action))
+        assert pool.stats() == {"executor_deaths": 8, "executor_restarts": 8}
+    finally:
+        pool.close()
+    origins = [tuple(origin) for chunk in chunks for origin in chunk.origins.tolist()]
+    assert len(origins) == len(set(origins)) == sum(len(chunk.rows) for chunk in chunks)
+    lives = {(executor, life) for executor, life, _ in origins}
+    for executor, life in lives:
+        numbers = [number for at, its, number in origins if (at, its) == (executor, life)]
+        assert numbers == list(range(len(numbers)))
+    assert len(lives) == COUNT + 8
+
+
+def broken(index: int, incarnation: int) -> Executor:
+    return countdown(fails_at=2 + index + 100 * incarnation)
+
+
+def dying(index: int, incarnation: int) -> Executor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def test_a_fault_in_an_environment_is_told_as_in_process() -> None:
+    spec = countdown().spec
+    pool = make_process(broken, spec, 2, 2)
+    action = np.zeros((2, 1), np.float32)
+    try:
+        pool.reset()
+        pool.step(ActionSample(action, action))
+        with pytest.raises(
+            EnvironmentFault, match=r"^environment countdown raised ArithmeticError: no more at step 2$"
+        ):
+            pool.step(ActionSample(action, action))
+        processes = pids(pool)
+    finally:
+        pool.close()
+    assert gone(processes, 0.0)
+
+
+def test_an_environment_that_cannot_be_made() -> None:
+    pool = make_process(partial(maker("lsp/PontMass-v0")), SPEC, 1, 1)
+    with pytest.raises(ConfigError, match="did you mean lsp/PointMass-v0"):
+        pool.reset()
+    pool.close()
+
+
+def test_a_worker_that_dies_at_once() -> None:
+    pool = make_process(dying, SPEC, 1, 1)
+    with pytest.raises(EnvironmentFault, match=r"the worker of executors 0 died \(exit code -9\), 3 times in a row"):
+        pool.reset()
+    pool.close()
+
+
+LEARNER = """
+import sys, time
+import numpy as np
+from lsp.types import ActionSample
+from tests.executors.test_process import COUNT, POINT_MASS, SPEC, make_process, pids
+
+if __name__ == "__main__":
+    pool = make_process(POINT_MASS, SPEC, COUNT, 2)
+    pool.reset()
+    action = np.zeros((COUNT, 2), np.float32)
+    print(*pids(pool), flush=True)
+    steps = 0
+    while steps < 20 or sys.argv[1] == "on":
+        pool.step(ActionSample(action, action))
+        steps += 1
+    if sys.argv[1] == "raise":
+        raise ValueError
+    sys.exit()  # nobody closed the pool
+"""
+
+
+@pytest.mark.parametrize("end", ["exit", "raise", signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None:
+    """However the learner ends; signals other than SIGKILL go to its workers too, as from a terminal."""
+    script = tmp_path / "learner.py"
+    script.write_text(LEARNER)
+    shared = set(os.listdir(SHARED))
+    command = [sys.executable, str(script), end if isinstance(end, str) else "on"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as learner:
+        assert learner.stdout is not None
+        workers = [int(pid) for pid in learner.stdout.readline().split()]
+        assert len(workers) == 2
+        if isinstance(end, signal.Signals):
+            assert all(map(is_alive, workers))
+            (os.kill if end == signal.SIGKILL else os.killpg)(learner.pid, end)
+        _, errors = learner.communicate(timeout=20)
+    assert gone(workers)
+    assert b"in serve" not in errors  # no worker's traceback
+    assert set(os.listdir(SHARED)) <= shared
