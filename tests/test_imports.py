@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CONTRACTS = ("types", "config", "fields")
+CONTRACTS = ("types", "config", "fields", "layering")
 RECORDS = ("metrics", "checkpoint", "run_dir")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
@@ -19,23 +19,26 @@ AROUND = ("memory", "provenance", "interrupt")
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
-    "config": ("fields",),
+    "config": ("fields", "layering"),
+    "layering": ("fields",),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
     "episodes": ("types",),
     "returns": ("types", "rows"),
     "flows": ("types", "networks"),
-    "hierarchy": ("types", "flows"),
+    "hierarchy": ("types", "flows", "normalizers"),
     "replay": ("types", "rows", "replay"),
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
-    "envs.latent": (*CONTRACTS, "envs", "flows", "hierarchy", "export"),
+    "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
     "executors": (*CONTRACTS, "rows", "returns", "episodes", "envs", "executors"),
     **dict.fromkeys(RECORDS, CONTRACTS),
     "memory": (*CONTRACTS, "replay"),
     "evaluate": (*CONTRACTS, "episodes"),
     "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate"),
+    "layer_files": (*LEARNING, "checkpoint"),
+    "growth": (*RUNNING, *LEARNING, "layer_files"),
     "sweep": RUNNING,
-    "train": (*RUNNING, *LEARNING, *AROUND, "envs", "executors", "sweep"),
+    "train": (*RUNNING, *LEARNING, *AROUND, "envs", "executors", "sweep", "growth", "layer_files"),
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "report": (*CONTRACTS, "reporting"),
     "export": (*LEARNING, *RECORDS),
@@ -44,7 +47,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "train"),
     "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
 }
-FOR_TYPE_CHECKING_ONLY = {"types": ("config",)}
+FOR_TYPE_CHECKING_ONLY = {"types": ("config",), "layering": ("config",)}
 ONLY_IMPORTER = {"distrax": "flows", "tensorflow_probability": "flows"}
 
 
