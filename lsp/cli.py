@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from lsp import fields
+from lsp import fields, layering
 from lsp.agents import REGISTRY, presets
 from lsp.config import Config, ConfigError, from_dict, to_dict, validate
 
@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> Command:
       ConfigError: in one line, the flag or value that cannot be and the nearest that can.
       SystemExit: help was asked for, and printed.
     """
-    texts = _read([argument for argument in arguments if argument not in ("-h", "--help")])
+    texts = layering.with_steps(_read([argument for argument in arguments if argument not in ("-h", "--help")]))
     preset = presets(texts.get("agent", Config.agent), texts.get("preset", Config.preset))
     if len(texts) < len(arguments) and {"-h", "--help"} & set(arguments):
         _print_help(preset)

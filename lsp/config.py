@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lsp import executors_config, fields
+from lsp import executors_config, fields, layering
 from lsp.executors_config import ExecutorsConfig as ExecutorsConfig
 from lsp.fields import AtLeastTwo, BelowOne, Count, Fraction, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
 from lsp.fields import ConfigError as ConfigError
+from lsp.layering import GrowthConfig as GrowthConfig
 
 Preset = Literal["modern", "dissertation"]
 
@@ -41,6 +42,8 @@ class FlowConfig:
     """Standard deviation of the conditioners' and the embedding's initial biases; the study used 1."""
     log_det: Literal["exact", "approximate"] = "exact"
     """Log-determinant of tanh: 2(log 2 - u - softplus(-2u)), or the study's log(1 - tanh(u)^2 + 1e-6)."""
+    linear_embedding: bool = False
+    """No ReLU after the observation embedding's last layer."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(layering.LayersConfig):
     """Everything that decides a run."""
 
     agent: str = "sac_lsp"
@@ -238,10 +241,9 @@ def dissertation(config: Config) -> Config:
             bias_std=1.0,
             log_det="approximate",
         ),
-        critic=CriticConfig(
-            count=1, layer_norm=False, value_network=True, space="layer", tau=0.01, learning_rate=3e-4
-        ),
+        critic=CriticConfig(count=1, layer_norm=False, value_network=True, space="layer", tau=0.01, learning_rate=3e-4),
         policy=PolicyConfig(gradient="likelihood_ratio", q="first", prior="normal", learning_rate=3e-4),
+        growth=layering.STUDY,
         temperature=TemperatureConfig(learned=False, initial=1.0),
         normalize=NormalizeConfig(observations=False, rewards=False),
         replay=ReplayConfig(
@@ -258,7 +260,7 @@ def dissertation(config: Config) -> Config:
 
 def validate(config: Config) -> Config:
     """`config`, every value of its field's type. Raises ConfigError, naming the first value that cannot run and why."""
-    config = from_dict(to_dict(config))
+    config = layering.resolve(from_dict(to_dict(config)))
     for name, holds, rule in _relations(config):
         if not holds:
             raise ConfigError(f"{fields.flag(name)}={fields.to_text(fields.flatten(config)[name])}: must be {rule}")
@@ -285,6 +287,7 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield "critic.support", even, "even with --critic.law=hl_gauss"
     why = "td or lap, or add --critic.kind=categorical"
     yield "replay.priority", categorical or config.replay.priority != "kl", why
+    yield from layering.relations(config)
     yield "policy.gradient", has_baseline, "pathwise, or add --critic.value-network, which is its baseline"
 
 

@@ -42,8 +42,13 @@ class Evaluator:
         """Make one environment an episode, from `make_env`; `seeds` are those of their first states."""
         self._envs = [make_env() for _ in seeds]
         self._seeds = list(seeds)
+        self._protocols = protocols
+        self.judge(agent)
+
+    def judge(self, agent: Agent) -> None:
+        """Evaluate this agent from now on."""
         action_dim = self._envs[0].action_space.shape[0]
-        self._act = {protocol: jax.jit(partial(_act, agent, protocol, action_dim)) for protocol in protocols}
+        self._act = {protocol: jax.jit(partial(_act, agent, protocol, action_dim)) for protocol in self._protocols}
 
     def __call__(self, params: Params, key: Key) -> list[dict[str, Any]]:
         """Run every protocol; one record each: returns, lengths, falls, means of `info` terms of every episode."""

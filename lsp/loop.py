@@ -66,6 +66,7 @@ class Dispatches(NamedTuple):
     collect: Callable[..., tuple[RunState, Array, Array]]
     learn: Callable[..., tuple[RunState, Array, Array]]
     actor_params: Callable[[RunState], Params]
+    encode: Callable[[Params, np.ndarray], tuple[Array, Array]] | None  # packed rows; see `Agent.encode`
     metric_names: Sequence[str]
 
 
@@ -188,12 +189,18 @@ def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatch
     def actor_params(state: RunState) -> Params:
         return jax.tree.map(jnp.copy, recipe.agent.actor_params(state.agent))
 
+    def encode(params: Params, rows: Array) -> tuple[Array, Array]:
+        assert recipe.agent.encode is not None
+        encoded, usable = recipe.agent.encode(params, packing.unpack(rows, spec.observation_dim))
+        return packing.pack(encoded), usable
+
     return Dispatches(
         init=jax.jit(init),
         act=jax.jit(partial(act, recipe.agent, scales=latent_scales(recipe.config.executors))),
         collect=jax.jit(partial(advance, recipe, 0), donate_argnums=0),
         learn=jax.jit(partial(advance, recipe, num_updates), donate_argnums=0),
         actor_params=jax.jit(actor_params),
+        encode=jax.jit(encode) if recipe.agent.encode else None,
         metric_names=sorted(jax.eval_shape(metrics, jax.random.key(0))),
     )
 
@@ -217,6 +224,9 @@ class Loop:
         self._params: Params | None = None
         self._metrics: Array | np.ndarray = np.zeros(0, np.float32)
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []  # rows and returns since the last dispatch
+        self._learning_starts = config.learning_starts  # the step from which `utd` counts
+        self._uncounted = 0  # updates that `utd` does not count
+        self._stale = 0  # chunks still to come whose actions are those of the layer below
         self._actions = np.zeros((config.executors.count, 2 * executors.spec.action_dim), np.float32)
 
     def start(self) -> None:
@@ -229,12 +239,46 @@ class Loop:
         chunk = self.executors.step(ActionSample(self._actions[:, :dim], self._actions[:, dim:]))
         self.step += len(chunk.observations)
         if chunk.complete:
-            self._waiting.append((chunk.rows, chunk.returns))
+            self._keep(chunk.rows, chunk.returns, stale=self._stale > 0)
+            self._stale = max(0, self._stale - 1)
         if len(self._waiting) == self.config.block:
             self._actions = self._dispatch(chunk.observations)
         else:
             self._actions = self._act(chunk.observations)
         return chunk.episodes
+
+    def grow(self, recipe: Recipe, state: RunState, *, same_actions: bool, fresh: bool, extra_updates: int) -> None:
+        """Go on with the next stage of a run.
+
+        Args:
+          recipe: of the new stage.
+          state: its first state.
+          same_actions: whether the layer in training is still the same, so that rows on their way mean what they did.
+          fresh: whether replay is empty, so that learning waits for `learning_starts` steps again.
+          extra_updates: updates that were made in between and that `utd` does not count.
+        """
+        self.config, self.state, self._params = recipe.config, state, None
+        self._dispatches = make_dispatches(recipe, self.executors.spec, self._updates_per_dispatch)
+        self._metrics = np.zeros(0, np.float32)
+        self.updates += extra_updates
+        self._uncounted += extra_updates
+        if fresh:
+            self._learning_starts, self._uncounted = self.step + self.config.learning_starts, self.updates
+        if not same_actions:
+            # Rows that n-step returns hold back, and the actions already chosen, are still to come in the old terms.
+            self._stale = min(self.config.n_step - 1, self.step // self.config.executors.count) + 1
+            waiting, self._waiting = self._waiting, []
+            for rows, returns in waiting:
+                self._keep(rows, returns, stale=True)
+
+    def _keep(self, rows: np.ndarray, returns: np.ndarray, stale: bool) -> None:
+        """Let rows wait for the next dispatch; if `stale`, in the terms of the layer in training, or not at all."""
+        if stale:
+            assert self._dispatches.encode is not None
+            rows, usable = map(np.asarray, self._dispatches.encode(self.actor_params(), rows))
+            if not usable.all():
+                return
+        self._waiting.append((rows, returns))
 
     def metrics(self) -> dict[str, float]:
         """Metrics of the latest updates; waits for them. Empty before the first."""
@@ -270,8 +314,8 @@ class Loop:
 
     def _learns(self) -> bool:
         """Whether `utd` has earned the updates of a dispatch since learning started."""
-        earned = int(self.config.utd * max(0, self.step - self.config.learning_starts))
-        return earned - self.updates >= self._updates_per_dispatch
+        earned = int(self.config.utd * max(0, self.step - self._learning_starts))
+        return earned - (self.updates - self._uncounted) >= self._updates_per_dispatch
 
     def _move_on(self, state: RunState, metrics: Array | None) -> None:
         """Take over a dispatch's result; `metrics` if there were updates in it."""
@@ -285,6 +329,7 @@ class Loop:
         return {
             "step": self.step,
             "updates": self.updates,
+            "stage": [self._learning_starts, self._uncounted, self._stale],
             "actions": self._actions.copy(),
             "metrics": np.array(self._metrics),
             "waiting": [[rows.copy(), returns.copy()] for rows, returns in self._waiting],
@@ -294,6 +339,7 @@ class Loop:
     def set_state(self, host: dict[str, Any], state: RunState) -> None:
         """Go on from `get_state`'s result and the device's part."""
         self.step, self.updates = host["step"], host["updates"]
+        self._learning_starts, self._uncounted, self._stale = host["stage"]
         self.state, self._params = state, None
         self._actions, self._metrics = np.asarray(host["actions"]), np.asarray(host["metrics"])
         self._waiting = [(np.asarray(rows), np.asarray(returns)) for rows, returns in host["waiting"]]

@@ -21,11 +21,20 @@ class PipelinedLoop(Loop):
     def __init__(self, recipe: Recipe, executors: Executors) -> None:
         """Prepare the device; no environment is touched yet."""
         super().__init__(recipe, executors)
+        self._acting: Params | None = None  # what actions come from; None: the present parameters
+        self._compile(recipe)
+
+    def _compile(self, recipe: Recipe) -> None:
         self._store, self._learn = (
-            jax.jit(partial(learn, recipe, number, executors.spec.observation_dim), donate_argnums=0)
+            jax.jit(partial(learn, recipe, number, self.executors.spec.observation_dim), donate_argnums=0)
             for number in (0, self._updates_per_dispatch)
         )
-        self._acting: Params | None = None  # what actions come from; None: the first parameters, still unchanged
+
+    def grow(self, recipe: Recipe, state: RunState, **how: Any) -> None:
+        """Go on with the next stage of a run, as `Loop.grow` does."""
+        super().grow(recipe, state, **how)
+        self._acting = None
+        self._compile(recipe)
 
     def _act(self, observations: np.ndarray) -> np.ndarray:
         if self._acting is None:

@@ -13,13 +13,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from lsp import agents, checkpoint, envs, memory, provenance
+from lsp import checkpoint, envs, growth, layer_files, layering, memory, provenance
 from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
 from lsp.evaluate import Evaluator
 from lsp.executors import making as executors
 from lsp.fields import flag, to_text
+from lsp.growth import Stage
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop, RunState, Stream, stream_key
 from lsp.metrics import JsonLines, Progress
@@ -45,18 +46,22 @@ def seeds(config: Config, purpose: str, count: int) -> list[int]:
 class Run:
     """Everything a run holds open. Build it, then `train`; or `restore` first."""
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
-        """Make environments and the compiled loop; nothing is written yet. Raises ConfigError."""
+    def __init__(self, config: Config, run_dir: Path, stage: Stage | None = None) -> None:
+        """Make environments and the compiled loop, of the first stage or another; nothing is written yet.
+
+        Raises ConfigError.
+        """
         self.config, self.dir = validate(config), run_dir
         self._make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
         collect = seeds(config, "collect", config.executors.count)
         self._executors = executors.make(config, collect)
         memory.check(config, self._executors.spec)
-        recipe = agents.build(config, self._executors.spec)
-        self._replay = recipe.replay
-        self.loop = (PipelinedLoop if config.executors.mode == "sync_pipelined" else Loop)(recipe, self._executors)
+        self._stage = stage or growth.first(self.config, self._executors.spec)
+        self._recipe = self._stage.recipe(self.config, self._executors.spec)
+        make_loop = PipelinedLoop if config.executors.mode == "sync_pipelined" else Loop
+        self.loop = make_loop(self._recipe, self._executors)
         self._evaluator = Evaluator(
-            recipe.agent,
+            self._recipe.agent,
             self._make_env,
             config.evaluation.protocols,
             seeds(config, "evaluate", config.evaluation.episodes),
@@ -72,6 +77,8 @@ class Run:
         with self._outputs() as (metrics, evaluations, progress):
             self._began = time.perf_counter()
             while loop.step < config.steps and not interrupt.requested:
+                while growth.due(config, self._stage, loop.step):
+                    self._grow(evaluations, progress)
                 before = loop.step
                 episodes = loop.advance()
                 self._recent += episodes
@@ -80,14 +87,33 @@ class Run:
                 if _crossed(before, loop.step, config.log_every):
                     metrics.write(self._metrics_line())
                     self._recent = []
-                ended = config.evaluation.every > 0 and loop.step >= config.steps
-                if ended or _crossed(before, loop.step, config.evaluation.every):
+                ended = loop.step >= config.steps or growth.due(config, self._stage, loop.step)
+                if (ended and config.evaluation.every > 0) or _crossed(before, loop.step, config.evaluation.every):
                     self._evaluate(evaluations, progress)
                 if _crossed(before, loop.step, config.checkpoint_every) and loop.step < config.steps:
                     self.save(metrics, evaluations)
             progress.note(f"writing a checkpoint at step {loop.step:,}")
             self.save(metrics, evaluations)
+            if loop.step >= config.steps:
+                self._save_layers()
         return loop.step >= config.steps
+
+    def _grow(self, evaluations: JsonLines, progress: Progress) -> None:
+        """Freeze the layer in training, begin the next stage, and judge the policy anew."""
+        self.require_finite(self.loop.state.agent)
+        if self.config.growth.add_layer:
+            self._save_layers()
+        progress.note(f"step {self.loop.step:,}: layer {len(self._stage.layers)} is done; growing the next")
+        self._stage, self._recipe = growth.grow(self.config, self._stage, self._recipe, self.loop)
+        progress.note(f"re-encoded replay: {self._stage.dropped:.2%} of its rows dropped")
+        self._evaluator.judge(self._recipe.agent)
+        if self.config.evaluation.every > 0:
+            self._evaluate(evaluations, progress)
+
+    def _save_layers(self) -> None:
+        """Write the frozen layers and that in training, as it stands, to the run's folder."""
+        for depth, layer in enumerate(growth.freeze(self._stage, self.loop)):
+            layer_files.save(self.dir, depth, layer)
 
     @contextmanager
     def _outputs(self) -> Iterator[tuple[JsonLines, JsonLines, Progress]]:
@@ -106,6 +132,7 @@ class Run:
     def _metrics_line(self) -> dict[str, Any]:
         loop = self.loop
         line = {"step": loop.step, "updates": loop.updates, "seconds": round(self._elapsed(), 3)}
+        line |= {"layer": len(self._stage.layers), "dropped": self._stage.dropped}
         line |= {"episodes": len(self._recent)} | summarize(self._recent) | loop.metrics()
         line |= self._executors.stats()
         self.require_finite({name: line[name] for name in ("critic_loss", "policy_loss", "q") if name in line})
@@ -129,7 +156,8 @@ class Run:
     def _evaluate(self, evaluations: JsonLines, progress: Progress) -> None:
         key = stream_key(self.loop.root, Stream.EVALUATE, self.loop.step)
         for record in self._evaluator(self.loop.actor_params(), key):
-            evaluations.write({"step": self.loop.step, "updates": self.loop.updates} | record)
+            now = {"step": self.loop.step, "updates": self.loop.updates, "layer": len(self._stage.layers)}
+            evaluations.write(now | record)
             spread = np.std(record["returns"])
             text = f"{record['return']:,.0f} ± {spread:,.0f} over {len(record['returns'])} episodes"
             progress.note(f"step {self.loop.step:,}: {record['protocol']} policy returns {text}")
@@ -138,9 +166,11 @@ class Run:
         """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged before writing."""
         state = jax.tree.map(np.asarray, self.loop.state)
         self.require_finite(state.agent)
-        size = int(self._replay.size(state.replay))
+        replay = self._recipe.replay
+        size = int(replay.size(state.replay))
         host = {
             "config": to_dict(self.config),
+            "stage": growth.to_host(self._stage),
             "loop": self.loop.get_state(),
             "recent": [list(episode) for episode in self._recent],
             "seconds": self._elapsed(),
@@ -148,28 +178,24 @@ class Run:
             "offsets": {"metrics": metrics.offset(), "eval": evaluations.offset()},
         }
         root = self.dir / "checkpoints"
-        arrays = {"learner": state.agent, "replay": self._replay.dump(state.replay, size)}
+        arrays = {"learner": state.agent, "replay": replay.dump(state.replay, size)}
         checkpoint.save(root, self.loop.step, arrays, host)
         checkpoint.prune(root, keep=2, milestone=self.config.milestone_every)
 
-    def restore(self) -> None:
-        """Go on from the newest checkpoint; lines of metrics written after it are dropped.
+    def restore(self, arrays: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+        """Go on from a loaded checkpoint of this run's stage; lines of metrics written after it are dropped.
 
         Raises:
           ConfigError: `config.json` was changed since.
-          CheckpointError: no checkpoint that can be used.
+          CheckpointError: a checkpoint that cannot be used.
         """
-        path = checkpoint.latest(self.dir / "checkpoints")
-        if path is None:
-            raise checkpoint.CheckpointError(f"{self.dir}: no complete checkpoint to resume from: start a new run")
-        arrays, host = checkpoint.load(path)
         self._require_same(host["config"])
         shapes = jax.eval_shape(lambda: self.loop.state)
         jax.tree.map(lambda leaf: leaf.delete(), self.loop.state)  # make room: replay may fill half of the memory
         learner = checkpoint.restore(shapes.agent, arrays, "learner")
-        filled = jax.eval_shape(lambda state: self._replay.dump(state, host["replay_size"]), shapes.replay)
+        filled = jax.eval_shape(lambda state: self._recipe.replay.dump(state, host["replay_size"]), shapes.replay)
         replay = checkpoint.restore(filled, arrays, "replay")
-        self.loop.set_state(host["loop"], RunState(learner, jax.jit(self._replay.load)(replay)))
+        self.loop.set_state(host["loop"], RunState(learner, jax.jit(self._recipe.replay.load)(replay)))
         self._recent = [Episode(*episode) for episode in host["recent"]]
         self._seconds = host["seconds"]
         self._drop_lines(host["offsets"])
@@ -180,7 +206,7 @@ class Run:
     def _require_same(self, saved: Mapping[str, Any]) -> None:
         for name, value in to_dict(self.config).items():
             now, before = to_text(value), to_text(saved.get(name))
-            if now != before and name not in RESUMABLE:
+            if now != before and name not in {*RESUMABLE, "layer_steps"}:
                 raise ConfigError(
                     f"{self.dir / 'config.json'} has {flag(name)}={now}, its checkpoint was saved with {before}: "
                     "put that back, or start a new run"
@@ -236,10 +262,17 @@ def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
             allowed = ", ".join(map(flag, sorted(RESUMABLE)))
             raise ConfigError(f"{flag(name)} cannot change when a run is resumed; only {allowed} can")
     document = read_document(run_dir)
+    if "steps" in overrides:
+        document["config"] = layering.extended(document["config"], overrides["steps"])
     document["config"] |= overrides
-    run = Run(parse_config(run_dir, document["config"]), run_dir)
+    config = parse_config(run_dir, document["config"])
+    path = checkpoint.latest(run_dir / "checkpoints")
+    if path is None:
+        raise checkpoint.CheckpointError(f"{run_dir}: no complete checkpoint to resume from: start a new run")
+    arrays, host = checkpoint.load(path)
+    run = Run(config, run_dir, growth.from_host(host["stage"]))
     try:
-        run.restore()
+        run.restore(arrays, host)
         if overrides:
             write_document(run_dir, document | {"config": to_dict(run.config)})
         return _train(run)

@@ -80,6 +80,8 @@ class Agent(NamedTuple):
     act_random: Callable[[Params, Array, Key], ActionSample]  # environment action uniform in (-1, 1): the warm-up
     update: Callable[[State, Batch, Key], tuple[State, UpdateInfo]]
     priority: Callable[[Params, Transition, Key], Array]  # f32[n], of new rows; from what `actor_params` gives
+    # Rows [n, ...] collected under the layer below -> the same for this layer, and which can be used, bool[n].
+    encode: Callable[[Params, Transition], tuple[Transition, Array]] | None = None  # None: there is no layer below
 
 
 class Replay(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CONTRACTS = ("types", "config", "fields")
+CONTRACTS = ("types", "config", "fields", "layering")
 RECORDS = ("metrics", "checkpoint", "run_dir")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
@@ -19,25 +19,27 @@ AROUND = ("memory", "provenance", "interrupt")
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
-    "executors_config": ("fields",),
-    "config": ("fields", "executors_config"),
+    **dict.fromkeys(("executors_config", "layering"), ("fields",)),
+    "config": ("fields", "executors_config", "layering"),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
     "episodes": ("types",),
     "returns": ("types", "rows"),
     "flows": ("types", "networks"),
-    "hierarchy": ("types", "flows"),
+    "hierarchy": ("types", "flows", "normalizers"),
     "replay": ("types", "rows", "replay"),
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
-    "envs.latent": (*CONTRACTS, "envs", "flows", "hierarchy", "export"),
+    "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
     "executors": (*CONTRACTS, "rows", "returns", "episodes", "envs", "executors"),
     **dict.fromkeys(RECORDS, CONTRACTS),
     "memory": (*CONTRACTS, "replay"),
     "evaluate": (*CONTRACTS, "episodes"),
     "loop": (*CONTRACTS, *RECORDS, "executors_config", "rows", "evaluate"),
     "pipelined": (*CONTRACTS, "loop"),
+    "layer_files": (*LEARNING, "checkpoint"),
+    "growth": (*RUNNING, *LEARNING, "layer_files"),
     "sweep": RUNNING,
-    "train": (*RUNNING, *LEARNING, *AROUND, "envs", "executors", "pipelined", "sweep"),
+    "train": (*RUNNING, *LEARNING, *AROUND, "envs", "executors", "pipelined", "sweep", "growth", "layer_files"),
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "report": (*CONTRACTS, "reporting"),
     "export": (*LEARNING, *RECORDS),
@@ -46,7 +48,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "train"),
     "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
 }
-FOR_TYPE_CHECKING_ONLY = {"types": ("config",)}
+FOR_TYPE_CHECKING_ONLY = {"types": ("config",), "layering": ("config",)}
 ONLY_IMPORTER = {"distrax": "flows", "tensorflow_probability": "flows"}
 
 

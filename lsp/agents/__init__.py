@@ -4,14 +4,15 @@ An agent is a short file whose `configure` takes a configuration (already of the
 one line in `REGISTRY`. What a configuration may say is in `lsp.config`; the switches combine freely.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lsp import fields
+from lsp import fields, layering
 from lsp.agents import categorical, distributed, prioritized
 from lsp.config import Config, Preset, dissertation, validate
 
 if TYPE_CHECKING:
+    from lsp.agents.stack import Layer
     from lsp.types import EnvSpec, Recipe
 
 REGISTRY: dict[str, Callable[[Config], Config]] = {
@@ -34,10 +35,21 @@ def presets(agent: str = "sac_lsp", preset: str = "modern") -> Config:
     return validate(configure(dissertation(config) if preset == "dissertation" else config))
 
 
-def build(config: Config, spec: "EnvSpec") -> "Recipe":
-    """The agent and replay of a configuration, as pure functions, for environments of the given sizes."""
+def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage: int = 0) -> "Recipe":
+    """The agent and replay of a configuration, as pure functions, for environments of the given sizes.
+
+    Args:
+      config: of the whole run.
+      spec: sizes.
+      layers: frozen ones below that in training, bottom first.
+      stage: number of the layer in training among those of the run (`lsp.layering`).
+
+    Returns:
+      The recipe, with the configuration as this layer trains under it.
+    """
     # JAX is imported here and not above, because the command line reads the registry before it needs any of this.
     from lsp import replay
+    from lsp.agents import growing
     from lsp.agents.sac_lsp import make_agent
     from lsp.types import Recipe
 
@@ -45,4 +57,6 @@ def build(config: Config, spec: "EnvSpec") -> "Recipe":
         memory = prioritized.make_replay(config.replay)
     else:
         memory = replay.make_uniform(config.replay.capacity, config.replay.batch_size)
-    return Recipe(make_agent(config, spec), memory, config)
+    young = growing.young(config) if stage else ()
+    config = layering.of_stage(config, stage, len(layers))
+    return Recipe(make_agent(config, spec, layers, young), memory, config)

@@ -1,14 +1,16 @@
 """What SAC-LSP's functions are made of: flow, policy, networks, flat parameters, optimizer."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from lsp import flows, networks
-from lsp.agents import critics, learner
+from lsp import networks
+from lsp.agents import critics, learner, stack
 from lsp.agents.policy import Policy, make_policy
+from lsp.agents.stack import Layer
 from lsp.config import Config
 from lsp.types import EnvSpec, Flow, Key
 
@@ -18,6 +20,7 @@ class Parts(NamedTuple):
 
     config: Config
     flow: Flow
+    layers: Sequence[Layer]  # frozen, below the flow, bottom first
     policy: Policy
     head: critics.Head
     critic: networks.ValueEnsemble
@@ -28,9 +31,12 @@ class Parts(NamedTuple):
     target_entropy: float
 
 
-def make_parts(config: Config, spec: EnvSpec) -> Parts:
-    """The networks, flow and optimizer that a configuration asks for."""
-    flow = _make_flow(config, spec)
+def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), young: Sequence[str] = ()) -> Parts:
+    """The networks, flow and optimizer that a configuration asks for, on top of frozen `layers`.
+
+    `young` names the networks that began when the latest layer was grown, where the others' optimizer went on.
+    """
+    flow = stack.make_flow(config.flow, spec)
     sizes, norm = config.critic.hidden_sizes, config.critic.layer_norm
     head = critics.make_head(config)
     critic, value = (
@@ -50,8 +56,9 @@ def make_parts(config: Config, spec: EnvSpec) -> Parts:
 
     flat = learner.make_flat_params(init)
     bootstrap = bootstrap_name(config)
+    trains = config.growth.train_layer or not layers
     rates = {
-        "policy": config.policy.learning_rate,
+        "policy": config.policy.learning_rate if trains else 0.0,
         "critic": config.critic.learning_rate,
         "value": config.critic.learning_rate,
         "log_alpha": config.temperature.learning_rate if config.temperature.learned else 0.0,
@@ -59,30 +66,15 @@ def make_parts(config: Config, spec: EnvSpec) -> Parts:
     return Parts(
         config=config,
         flow=flow,
-        policy=make_policy([flow], config.flow.log_det),
+        layers=layers,
+        policy=make_policy([*stack.flows_of(layers), flow], config.flow.log_det),
         head=head,
         critic=critic,
         value=value,
         flat=flat,
         flat_target=learner.make_flat_params(lambda key: {bootstrap: init(key)[bootstrap]}),
-        optimizer=learner.make_adam(flat, rates),
+        optimizer=learner.make_adam(flat, rates, [name for name in young if name in flat.sizes]),
         target_entropy=config.temperature.target_entropy_per_dim * spec.action_dim,
-    )
-
-
-def _make_flow(config: Config, spec: EnvSpec) -> Flow:
-    f = config.flow
-    return flows.make_real_nvp(
-        spec.observation_dim,
-        spec.action_dim,
-        num_couplings=f.num_couplings,
-        hidden_sizes=f.hidden_sizes,
-        embedding_sizes=f.embedding_sizes,
-        max_log_scale=f.max_log_scale,
-        zero_init=f.zero_init,
-        activation=f.activation,
-        separate_nets=f.separate_nets,
-        bias_std=f.bias_std,
     )
 
 

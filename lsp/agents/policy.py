@@ -15,6 +15,13 @@ LOG_DETS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+class Observed(NamedTuple):
+    """An observation as the layer in training sees it, and as the frozen ones do, which normalize it themselves."""
+
+    seen: Array  # f32[..., S] normalized
+    raw: Array  # f32[..., S] as the environment gave it
+
+
 class PolicySample(NamedTuple):
     """An action and its densities, in nats; leading axes free."""
 
@@ -24,14 +31,15 @@ class PolicySample(NamedTuple):
     layer_log_prob: Array  # f32[...] log-density of the output that the objective counts: squashed at the bottom layer
     log_prob: Array  # f32[...] log-density of env_action
     log_det: Array  # f32[...] log|det| of the layer in training
+    frozen_log_dets: tuple[Array, ...]  # f32[...] those of the layers below it, bottom first
 
 
 class Policy(NamedTuple):
     """The composed policy as pure functions; `layers` are the frozen parameters below, bottom first."""
 
-    at_latent: Callable[[Params, Sequence[Params], Array, Array], PolicySample]
-    at_layer_action: Callable[[Params, Sequence[Params], Array, Array], PolicySample]
-    decode: Callable[[Sequence[Params], Array, Array], Array]
+    at_latent: Callable[[Params, Sequence[Params], Observed, Array], PolicySample]
+    at_layer_action: Callable[[Params, Sequence[Params], Observed, Array], PolicySample]
+    decode: Callable[[Sequence[Params], Array, Array], Array]  # of a raw observation, as `random`
     random: Callable[[Sequence[Params], Array, Key], ActionSample]
 
 
@@ -46,21 +54,21 @@ def make_policy(stack: Sequence[Flow], log_det: str) -> Policy:
     squash_log_det = LOG_DETS[log_det]
 
     def describe(
-        latent: Array, layer_action: Array, log_det: Array, layers: Sequence[Params], s: Array
+        latent: Array, layer_action: Array, log_det: Array, layers: Sequence[Params], raw: Array
     ) -> PolicySample:
-        u, below_log_det = hierarchy.decode(below, layers, layer_action, s)
+        u, frozen_log_dets = hierarchy.decode_each(below, layers, layer_action, raw)
         layer_log_prob = flows.normal_log_prob(latent) - log_det
-        log_prob = layer_log_prob - below_log_det - squash_log_det(u)
+        log_prob = layer_log_prob - sum(frozen_log_dets) - squash_log_det(u)
         counted = layer_log_prob if below else log_prob
-        return PolicySample(latent, layer_action, jnp.tanh(u), counted, log_prob, log_det)
+        return PolicySample(latent, layer_action, jnp.tanh(u), counted, log_prob, log_det, frozen_log_dets)
 
-    def at_latent(params: Params, layers: Sequence[Params], s: Array, latent: Array) -> PolicySample:
-        layer_action, log_det = top.forward_and_log_det(params, latent, s)
-        return describe(latent, layer_action, log_det, layers, s)
+    def at_latent(params: Params, layers: Sequence[Params], s: Observed, latent: Array) -> PolicySample:
+        layer_action, log_det = top.forward_and_log_det(params, latent, s.seen)
+        return describe(latent, layer_action, log_det, layers, s.raw)
 
-    def at_layer_action(params: Params, layers: Sequence[Params], s: Array, layer_action: Array) -> PolicySample:
-        latent, inverse_log_det = top.inverse_and_log_det(params, layer_action, s)
-        return describe(latent, layer_action, -inverse_log_det, layers, s)
+    def at_layer_action(params: Params, layers: Sequence[Params], s: Observed, layer_action: Array) -> PolicySample:
+        latent, inverse_log_det = top.inverse_and_log_det(params, layer_action, s.seen)
+        return describe(latent, layer_action, -inverse_log_det, layers, s.raw)
 
     def decode(layers: Sequence[Params], layer_action: Array, s: Array) -> Array:
         return jnp.tanh(hierarchy.decode(below, layers, layer_action, s)[0])

@@ -4,7 +4,8 @@ Haarnoja et al. (2018), arXiv 1804.02808, with the choices of `lsp.config`: crit
 prior, normalisers. Every other agent is this one with another replay, critic, goal or executor configuration.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from lsp.agents import learner
 from lsp.agents.critics import Target
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, bootstrap_name, make_parts
-from lsp.agents.policy import PolicySample
+from lsp.agents.policy import Observed, PolicySample
+from lsp.agents.stack import Encode, Layer, make_encode
 from lsp.config import Config
 from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Params, Transition, UpdateInfo
 
@@ -32,13 +34,18 @@ class Prepared(NamedTuple):
     discount: Array  # f32[B]
     next_observation: Array  # f32[B, S]
     policy_observation: Array  # f32[B, S]
+    raw_next_observation: Array  # f32[B, S] not normalized: frozen layers do that themselves
+    raw_policy_observation: Array  # f32[B, S]
     weights: Array  # f32[B] of the critics' losses
     policy_weights: Array  # f32[B] of the policy's and V's, which are of `policy_observation`
 
 
-def make_agent(config: Config, spec: EnvSpec) -> Agent:
-    """Build the agent for environments of the given sizes."""
-    parts = make_parts(config, spec)
+def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), young: Sequence[str] = ()) -> Agent:
+    """Build the agent for environments of the given sizes, on top of frozen `layers`, bottom first.
+
+    `young` names the networks that begin with this layer, where the others go on (`lsp.agents.growing`).
+    """
+    parts = make_parts(config, spec, layers, young)
 
     return Agent(
         init=partial(_init, parts, spec),
@@ -49,11 +56,10 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
             parts, params, observation, jnp.zeros((*observation.shape[:-1], spec.action_dim))
         ),
         act_latent=partial(_act_latent, parts),
-        act_random=lambda params, observation, key: parts.policy.random(
-            params.layers, _normalize(parts, params.observation_stats, observation), key
-        ),
+        act_random=lambda params, observation, key: parts.policy.random(params.layers, observation, key),
         update=partial(_update, parts),
         priority=partial(_priority, parts),
+        encode=partial(_encode, make_encode(config.growth.max_latent, layers)) if layers else None,
     )
 
 
@@ -65,7 +71,7 @@ def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
         target=jnp.array(learner.segment(parts.flat, params, bootstrap_name(parts.config))),
         observation_stats=normalizers.init((spec.observation_dim,)),
         return_stats=normalizers.init(),
-        layers=(),
+        layers=tuple(jax.tree.map(jnp.array, layer.values) for layer in parts.layers),
     )
     return LearnerState(actor, parts.optimizer.init(params))
 
@@ -89,13 +95,17 @@ def _reward_factor(parts: Parts, actor: ActorParams) -> Array | float:
     return scale / jnp.sqrt(actor.return_stats.variance + 1e-8) if parts.config.normalize.rewards else scale
 
 
+def _encode(encode: Encode, params: ActorParams, rows: Transition) -> tuple[Transition, Array]:
+    return encode(params.layers, rows)
+
+
 def _act(parts: Parts, params: ActorParams, observation: Array, key: Key) -> ActionSample:
     latent = jax.random.normal(key, (*observation.shape[:-1], parts.flow.action_dim))
     return _act_latent(parts, params, observation, latent)
 
 
 def _act_latent(parts: Parts, params: ActorParams, observation: Array, latent: Array) -> ActionSample:
-    s = _normalize(parts, params.observation_stats, observation)
+    s = Observed(_normalize(parts, params.observation_stats, observation), observation)
     sample = parts.policy.at_latent(parts.flat.unravel(params.params)["policy"], params.layers, s, latent)
     return ActionSample(sample.env_action, sample.layer_action)
 
@@ -105,21 +115,23 @@ def _prepare(parts: Parts, actor: ActorParams, batch: Batch) -> Prepared:
     t = batch.transitions
     normalize = partial(_normalize, parts, actor.observation_stats)
     observation = normalize(t.observation)
-    policy_observation = observation if batch.policy_observation is None else normalize(batch.policy_observation)
+    raw_policy = t.observation if batch.policy_observation is None else batch.policy_observation
     return Prepared(
         observation=observation,
-        action=_critic_action(parts, actor, t.action, observation),
+        action=_critic_action(parts, actor, t.action, t.observation),
         reward=t.reward * _reward_factor(parts, actor),
         discount=t.discount,
         next_observation=normalize(t.next_observation),
-        policy_observation=policy_observation,
+        policy_observation=observation if batch.policy_observation is None else normalize(raw_policy),
+        raw_next_observation=t.next_observation,
+        raw_policy_observation=raw_policy,
         weights=batch.weights,
         policy_weights=batch.weights if batch.policy_weights is None else batch.policy_weights,
     )
 
 
 def _critic_action(parts: Parts, actor: ActorParams, layer_action: Array, observation: Array) -> Array:
-    """What Q sees of an action: decoded and squashed, or (`--critic.space=layer`) as an upper layer put it out."""
+    """What Q sees of an action: decoded (at a raw observation) and squashed, or (`--critic.space=layer`) a latent."""
     if parts.config.critic.space == "layer" and actor.layers:
         return layer_action
     return parts.policy.decode(actor.layers, layer_action, observation)
@@ -130,12 +142,23 @@ def _sample_action(parts: Parts, actor: ActorParams, sample: PolicySample) -> Ar
 
 
 def _entropy_cost(parts: Parts, actor: ActorParams, sample: PolicySample, alpha: Array) -> Array:
-    """alpha * (log pi - log prior): the latent's prior is N(0, I); the bottom layer's is the configured one."""
+    """alpha * (log pi - log prior): a latent's prior is N(0, I); that of the bottom layer's action is configured."""
+    if actor.layers and parts.config.growth.entropy == "action":
+        return alpha * sample.log_prob
     if actor.layers:
         return alpha * (sample.layer_log_prob - flows.normal_log_prob(sample.layer_action))
     if parts.config.policy.prior == "normal":
         return alpha * (sample.layer_log_prob - flows.normal_log_prob(sample.env_action))
     return alpha * sample.layer_log_prob
+
+
+def _divergence(parts: Parts, actor: ActorParams, sample: PolicySample) -> Array:
+    """log pi - log prior of the layer in training, whose mean is its divergence from the prior in nats."""
+    if actor.layers:
+        return sample.layer_log_prob - flows.normal_log_prob(sample.layer_action)
+    if parts.config.policy.prior == "normal":
+        return sample.log_prob - flows.normal_log_prob(sample.env_action)
+    return sample.log_prob + sample.env_action.shape[-1] * math.log(2.0)
 
 
 def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array) -> Target:
@@ -146,17 +169,16 @@ def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array)
         outputs, cost = parts.value.apply(target["value"], s), jnp.zeros_like(prepared.reward)
         return parts.head.target(outputs, prepared.reward, prepared.discount, cost)
     params = parts.flat.unravel(actor.params)
-    sample = parts.policy.at_latent(params["policy"], actor.layers, s, latent)
+    observed = Observed(s, prepared.raw_next_observation)
+    sample = parts.policy.at_latent(params["policy"], actor.layers, observed, latent)
     outputs = parts.critic.apply(target["critic"], s, _sample_action(parts, actor, sample))
     cost = _entropy_cost(parts, actor, sample, jnp.exp(params["log_alpha"]))
     return parts.head.target(outputs, prepared.reward, prepared.discount, cost)
 
 
-def _policy_sample(
-    parts: Parts, params: Params, actor: ActorParams, prepared: Prepared, latent: Array
-) -> PolicySample:
+def _policy_sample(parts: Parts, params: Params, actor: ActorParams, prepared: Prepared, latent: Array) -> PolicySample:
     """An action at each state of the policy loss, differentiable as the chosen policy gradient asks."""
-    s = prepared.policy_observation
+    s = Observed(prepared.policy_observation, prepared.raw_policy_observation)
     sample = parts.policy.at_latent(params["policy"], actor.layers, s, latent)
     if parts.config.policy.gradient == "pathwise":
         return sample
@@ -203,8 +225,11 @@ def _loss(
         "entropy": -jnp.mean(sample.log_prob),
         "entropy_cost": jnp.mean(cost),
         "log_det": jnp.mean(sample.log_det),
+        "kl": jnp.mean(_divergence(parts, actor, sample)),
         "saturated": jnp.mean(jnp.abs(sample.env_action) > 0.99),
     }
+    for depth, log_det in enumerate(sample.frozen_log_dets):
+        metrics[f"log_det/{depth}"] = jnp.mean(log_det)
     return total, (priorities, metrics)
 
 

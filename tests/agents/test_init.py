@@ -30,6 +30,7 @@ SWITCHES: dict[str, Any] = {
     "flow.zero_init": True,
     "flow.bias_std": 1.0,
     "flow.log_det": "approximate",
+    "flow.linear_embedding": True,
     "critic.count": 3,
     "critic.hidden_sizes": (8,),
     "critic.layer_norm": False,
@@ -104,7 +105,7 @@ def test_build_pairs_agent_and_replay(key: jax.Array) -> None:
     """`replay.sample` feeds `agent.update` as it is."""
     config = tiny_config(**{"replay.capacity": 16, "replay.batch_size": 4})
     recipe = agents.build(config, SPEC)
-    assert recipe.config is config
+    assert recipe.config == config
     example = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), BATCH.transitions)
 
     def learn(key: jax.Array) -> tuple[Any, jax.Array]:

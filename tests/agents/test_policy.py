@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from lsp import flows, losses
-from lsp.agents.policy import Policy, PolicySample, make_policy
+from lsp.agents.policy import Observed, Policy, PolicySample, make_policy
 from tests.builders import FLOWS, random_params
 
 S, A, ROWS = 3, 2, 16
@@ -24,6 +24,15 @@ class Case(NamedTuple):
     layers: tuple[Any, ...]
     latent: np.ndarray
     observation: np.ndarray
+
+    @property
+    def observed(self) -> Observed:
+        return seen(self.observation)
+
+
+def seen(observation: Any) -> Observed:
+    """As every layer sees it here."""
+    return Observed(observation, observation)
 
 
 @lru_cache
@@ -40,7 +49,7 @@ def sample(depth: int) -> PolicySample:
     """In float64, at the case's latents."""
     c = case(depth)
     with jax.enable_x64(True):
-        result = jax.jit(c.policy.at_latent)(c.params, c.layers, c.observation, c.latent)
+        result = jax.jit(c.policy.at_latent)(c.params, c.layers, c.observed, c.latent)
         return jax.tree.map(np.asarray, result)
 
 
@@ -50,7 +59,7 @@ def test_log_prob_is_the_change_of_variables_to_the_environment_action(depth: in
     c = case(depth)
 
     def env_action(latent: jax.Array, observation: jax.Array) -> jax.Array:
-        return c.policy.at_latent(c.params, c.layers, observation, latent).env_action
+        return c.policy.at_latent(c.params, c.layers, seen(observation), latent).env_action
 
     jacobian = jax.jit(jax.vmap(jax.jacfwd(env_action)))(c.latent, c.observation)
     expected = flows.normal_log_prob(c.latent) - np.linalg.slogdet(jacobian)[1]
@@ -68,7 +77,7 @@ def test_divergence_from_the_latent_prior_is_that_from_the_frozen_policy() -> No
     """log pi(h) - log N(h) = log pi(a) - log pi_frozen(a), for every action: bijections keep density ratios."""
     c, s = case(2), sample(2)
     below = make_policy([flows.make_real_nvp(S, A, **FLOWS["modern"])], "exact")
-    frozen = jax.jit(below.at_latent)(c.layers[0], (), c.observation, s.layer_action)
+    frozen = jax.jit(below.at_latent)(c.layers[0], (), c.observed, s.layer_action)
     np.testing.assert_allclose(frozen.env_action, s.env_action, rtol=1e-12)
     ratio = s.layer_log_prob - flows.normal_log_prob(s.layer_action)
     np.testing.assert_allclose(ratio, s.log_prob - frozen.log_prob, atol=1e-9)
@@ -78,7 +87,7 @@ def test_divergence_from_the_latent_prior_is_that_from_the_frozen_policy() -> No
 @pytest.mark.usefixtures("x64")
 def test_at_layer_action_recovers_the_sample(depth: int) -> None:
     c, s = case(depth), sample(depth)
-    again = jax.jit(c.policy.at_layer_action)(c.params, c.layers, c.observation, s.layer_action)
+    again = jax.jit(c.policy.at_layer_action)(c.params, c.layers, c.observed, s.layer_action)
     for field, expected in s._asdict().items():
         np.testing.assert_allclose(getattr(again, field), expected, rtol=1e-9, atol=1e-9)
 
@@ -117,7 +126,7 @@ def test_density_integrates_to_one(action_dim: int, preset: str, log_det: str) -
     grid = np.stack(np.meshgrid(*[nodes] * action_dim, indexing="ij"), axis=-1).reshape(-1, action_dim)
     mass = np.prod(np.stack(np.meshgrid(*[weights] * action_dim, indexing="ij"), axis=-1), axis=-1).ravel()
     observation = np.tile(c.observation[0], (len(grid), 1))
-    log_prob = jax.jit(c.policy.at_layer_action)(c.params, (), observation, np.arctanh(grid)).log_prob
+    log_prob = jax.jit(c.policy.at_layer_action)(c.params, (), seen(observation), np.arctanh(grid)).log_prob
     assert np.ptp(log_prob) > 1
     np.testing.assert_allclose(np.sum(mass * np.exp(log_prob)), 1.0, atol=1e-3)
 
@@ -129,9 +138,9 @@ def test_both_policy_gradients_are_the_same_in_expectation(key: jax.Array) -> No
 
     def loss(params: Any, key: jax.Array, pathwise: bool) -> jax.Array:
         latent = jax.random.normal(key, (*observation.shape[:-1], A))
-        sample = c.policy.at_latent(params, (), observation, latent)
+        sample = c.policy.at_latent(params, (), seen(observation), latent)
         if not pathwise:
-            sample = c.policy.at_layer_action(params, (), observation, jax.lax.stop_gradient(sample.layer_action))
+            sample = c.policy.at_layer_action(params, (), seen(observation), jax.lax.stop_gradient(sample.layer_action))
         q = -2 * ((sample.env_action - 0.3) ** 2).sum(axis=-1)
         cost = alpha * sample.layer_log_prob
         if pathwise:

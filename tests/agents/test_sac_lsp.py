@@ -12,6 +12,7 @@ import pytest
 from lsp import normalizers
 from lsp.agents import learner, parts, sac_lsp
 from lsp.agents.learner import ActorParams, LearnerState
+from lsp.agents.policy import Observed
 from lsp.types import ActionSample, Agent, Batch, Transition, UpdateInfo
 from tests import reference
 from tests.builders import SPEC, make_batch, tiny_config
@@ -125,7 +126,7 @@ def naive_td_errors(tiny: Learner, latent: jax.Array) -> np.ndarray:
     s, next_s = t.observation, t.next_observation
     if config.normalize.observations:
         s, next_s = (np.clip((o - stats.mean) / np.sqrt(stats.variance), -10, 10) for o in (s, next_s))
-    sample = jax.jit(tiny.parts.policy.at_latent)(params["policy"], (), next_s, latent)
+    sample = jax.jit(tiny.parts.policy.at_latent)(params["policy"], (), Observed(next_s, next_s), latent)
 
     def values(net: Any, count: int, *inputs: np.ndarray) -> list[float]:
         sizes, norm = list(config.critic.hidden_sizes), config.critic.layer_norm
