@@ -4,16 +4,16 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from lsp import agents, checkpoint, envs, memory, provenance
+from lsp import agents, checkpoint, envs, memory, provenance, sinks
 from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
@@ -24,10 +24,12 @@ from lsp.fields import flag, to_text
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop, RunState, Stream, stream_key
 from lsp.metrics import JsonLines, Progress
+from lsp.outputs import Outputs
 from lsp.run_dir import locked, parse_config, read_document, write_document
-from lsp.types import Episode
+from lsp.sweep import Lane, Sweep
+from lsp.types import Episode, Recipe
 
-RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "evaluation.every"}
+RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "evaluation.every", "track"}
 """What may be changed when a run goes on: nothing that would make it another run."""
 
 
@@ -42,27 +44,38 @@ def seeds(config: Config, purpose: str, count: int) -> list[int]:
     return [int(word) >> 2 << 1 | parity for word in words]
 
 
+class Shared(NamedTuple):
+    """What the runs of a sweep have in common; they differ by their seed alone."""
+
+    recipe: Recipe
+    evaluator: Evaluator
+    sweep: Sweep
+
+
 class Run:
     """Everything a run holds open. Build it, then `train`; or `restore` first."""
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
+    def __init__(self, config: Config, run_dir: Path, shared: Shared | None = None) -> None:
         """Make environments and the compiled loop; nothing is written yet. Raises ConfigError."""
         self.config, self.dir = validate(config), run_dir
+        sinks.check(config.track)
         self._make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
         collect = seeds(config, "collect", config.executors.count)
         self._executors = InProcess(
             lambda i: Executor(self._make_env(), collect[i], config.gamma, config.n_step), config.executors.count
         )
-        memory.check(config, self._executors.spec)
-        recipe = agents.build(config, self._executors.spec)
-        self._replay = recipe.replay
-        self.loop = Loop(recipe, self._executors)
-        self._evaluator = Evaluator(
-            recipe.agent,
-            self._make_env,
-            config.evaluation.protocols,
-            seeds(config, "evaluate", config.evaluation.episodes),
-        )
+        judged = seeds(config, "evaluate", config.evaluation.episodes)
+        self.loop: Loop | Lane
+        if shared is None:
+            memory.check(config, self._executors.spec)
+            recipe = agents.build(config, self._executors.spec)
+            self.loop = Loop(recipe, self._executors)
+            self._evaluator = Evaluator(recipe.agent, self._make_env, config.evaluation.protocols, judged)
+        else:
+            recipe = shared.recipe
+            self.loop = shared.sweep.join(config, self._executors)
+            self._evaluator = shared.evaluator.reseeded(judged)
+        self._shared, self._replay = shared is not None, recipe.replay
         self._recent: list[Episode] = []  # since the last line of metrics
         self._seconds = 0.0  # of earlier sessions of this run
         self._began = time.perf_counter()
@@ -70,37 +83,42 @@ class Run:
     def train(self, interrupt: Interrupt) -> bool:
         """Go on to the end, or to an interrupt, and write a checkpoint; returns whether the end was reached."""
         config, loop = self.config, self.loop
+        assert isinstance(loop, Loop)
         shown: deque[float] = deque((episode.episode_return for episode in self._recent), maxlen=10)
-        with self._outputs() as (metrics, evaluations, progress):
-            self._began = time.perf_counter()
+        with closing(self.open()) as outputs, closing(Progress(config.steps, loop.step)) as progress:
             while loop.step < config.steps and not interrupt.requested:
                 before = loop.step
                 episodes = loop.advance()
-                self._recent += episodes
                 shown.extend(episode.episode_return for episode in episodes)
                 progress.update(loop.step, shown)
-                if _crossed(before, loop.step, config.log_every):
-                    metrics.write(self._metrics_line())
-                    self._recent = []
-                ended = config.evaluation.every > 0 and loop.step >= config.steps
-                if ended or _crossed(before, loop.step, config.evaluation.every):
-                    self._evaluate(evaluations, progress)
-                if _crossed(before, loop.step, config.checkpoint_every) and loop.step < config.steps:
-                    self.save(metrics, evaluations)
+                for record in self.record(before, episodes, outputs):
+                    progress.note(describe(record, record["returns"], "episodes"))
             progress.note(f"writing a checkpoint at step {loop.step:,}")
-            self.save(metrics, evaluations)
+            self.save(outputs)
         return loop.step >= config.steps
 
-    @contextmanager
-    def _outputs(self) -> Iterator[tuple[JsonLines, JsonLines, Progress]]:
-        metrics, evaluations = JsonLines(self.dir / "metrics.jsonl"), JsonLines(self.dir / "eval.jsonl")
-        progress = Progress(self.config.steps, self.loop.step)
-        try:
-            yield metrics, evaluations, progress
-        finally:
-            progress.close()
-            metrics.close()
-            evaluations.close()
+    def open(self) -> Outputs:
+        """The run's files, open; the clock starts."""
+        outputs = Outputs(self.dir, self.config, self.loop.step)
+        self._began = time.perf_counter()
+        return outputs
+
+    def record(self, before: int, episodes: Sequence[Episode], outputs: Outputs) -> list[dict[str, Any]]:
+        """Write what is due after a step from `before`, in which `episodes` ended; returns the evaluations made.
+
+        Raises Diverged or CheckpointError.
+        """
+        config, step = self.config, self.loop.step
+        evaluations: list[dict[str, Any]] = []
+        self._recent += episodes
+        if crossed(before, step, config.log_every):
+            outputs.write_metrics(self._metrics_line())
+            self._recent = []
+        if crossed(before, step, config.evaluation.every) or (config.evaluation.every > 0 and step >= config.steps):
+            evaluations = self._evaluate(outputs)
+        if crossed(before, step, config.checkpoint_every) and step < config.steps:
+            self.save(outputs)
+        return evaluations
 
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._began
@@ -127,15 +145,15 @@ class Run:
             "before; start again with a lower --critic.learning-rate, --policy.learning-rate or --flow.max-log-scale"
         )
 
-    def _evaluate(self, evaluations: JsonLines, progress: Progress) -> None:
+    def _evaluate(self, outputs: Outputs) -> list[dict[str, Any]]:
         key = stream_key(self.loop.root, Stream.EVALUATE, self.loop.step)
-        for record in self._evaluator(self.loop.actor_params(), key):
-            evaluations.write({"step": self.loop.step, "updates": self.loop.updates} | record)
-            spread = np.std(record["returns"])
-            text = f"{record['return']:,.0f} ± {spread:,.0f} over {len(record['returns'])} episodes"
-            progress.note(f"step {self.loop.step:,}: {record['protocol']} policy returns {text}")
+        now = {"step": self.loop.step, "updates": self.loop.updates}
+        records = [now | record for record in self._evaluator(self.loop.actor_params(), key)]
+        for record in records:
+            outputs.write_evaluation(record)
+        return records
 
-    def save(self, metrics: JsonLines, evaluations: JsonLines) -> None:
+    def save(self, outputs: Outputs) -> None:
         """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged before writing."""
         state = jax.tree.map(np.asarray, self.loop.state)
         self.require_finite(state.agent)
@@ -146,27 +164,27 @@ class Run:
             "recent": [list(episode) for episode in self._recent],
             "seconds": self._elapsed(),
             "replay_size": size,
-            "offsets": {"metrics": metrics.offset(), "eval": evaluations.offset()},
+            "offsets": outputs.offsets(),
         }
         root = self.dir / "checkpoints"
         arrays = {"learner": state.agent, "replay": self._replay.dump(state.replay, size)}
         checkpoint.save(root, self.loop.step, arrays, host)
         checkpoint.prune(root, keep=2, milestone=self.config.milestone_every)
 
-    def restore(self) -> None:
-        """Go on from the newest checkpoint; lines of metrics written after it are dropped.
+    def restore(self, step: int | None = None) -> None:
+        """Go on from the newest checkpoint, or that of `step`; lines of metrics written after it are dropped.
 
         Raises:
           ConfigError: `config.json` was changed since.
           CheckpointError: no checkpoint that can be used.
         """
-        path = checkpoint.latest(self.dir / "checkpoints")
+        root = self.dir / "checkpoints"
+        path = checkpoint.latest(root) if step is None else root / str(step)
         if path is None:
             raise checkpoint.CheckpointError(f"{self.dir}: no complete checkpoint to resume from: start a new run")
         arrays, host = checkpoint.load(path)
         self._require_same(host["config"])
-        shapes = jax.eval_shape(lambda: self.loop.state)
-        jax.tree.map(lambda leaf: leaf.delete(), self.loop.state)  # make room: replay may fill half of the memory
+        shapes = self.loop.release()  # make room: replay may fill half of the memory
         learner = checkpoint.restore(shapes.agent, arrays, "learner")
         filled = jax.eval_shape(lambda state: self._replay.dump(state, host["replay_size"]), shapes.replay)
         replay = checkpoint.restore(filled, arrays, "replay")
@@ -174,7 +192,8 @@ class Run:
         self._recent = [Episode(*episode) for episode in host["recent"]]
         self._seconds = host["seconds"]
         self._drop_lines(host["offsets"])
-        print(f"going on at step {self.loop.step:,} of {self.config.steps:,}", file=sys.stderr)
+        if not self._shared:
+            print(f"going on at step {self.loop.step:,} of {self.config.steps:,}", file=sys.stderr)
         if any(executor["env"] is None for executor in host["loop"]["executors"]["executors"]):
             print(f"environment {self.config.env} cannot be saved: a new episode begins here", file=sys.stderr)
 
@@ -201,7 +220,8 @@ class Run:
     def close(self) -> None:
         """Close every environment."""
         self._executors.close()
-        self._evaluator.close()
+        if not self._shared:
+            self._evaluator.close()
 
 
 def start(config: Config, run_dir: Path) -> bool:
@@ -232,12 +252,7 @@ def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
       CheckpointError: no checkpoint that can be used.
       EnvironmentFault, Diverged: a fault on the way; what was written stays.
     """
-    for name in overrides:
-        if name not in RESUMABLE:
-            allowed = ", ".join(map(flag, sorted(RESUMABLE)))
-            raise ConfigError(f"{flag(name)} cannot change when a run is resumed; only {allowed} can")
-    document = read_document(run_dir)
-    document["config"] |= overrides
+    document = overridden(run_dir, overrides)
     run = Run(parse_config(run_dir, document["config"]), run_dir)
     try:
         run.restore()
@@ -246,6 +261,17 @@ def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
         return _train(run)
     finally:
         run.close()
+
+
+def overridden(run_dir: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's document with new values of `RESUMABLE` fields. Raises ConfigError."""
+    for name in overrides:
+        if name not in RESUMABLE:
+            allowed = ", ".join(map(flag, sorted(RESUMABLE)))
+            raise ConfigError(f"{flag(name)} cannot change when a run is resumed; only {allowed} can")
+    document = read_document(run_dir)
+    document["config"] |= overrides
+    return document
 
 
 def _train(run: Run) -> bool:
@@ -257,6 +283,12 @@ def _train(run: Run) -> bool:
             raise
 
 
-def _crossed(before: int, now: int, interval: int) -> bool:
+def describe(record: Mapping[str, Any], returns: Sequence[float], what: str) -> str:
+    """A line for people about an evaluation, whose `returns` are those of episodes or of seeds."""
+    text = f"{np.mean(returns):,.0f} ± {np.std(returns):,.0f} over {len(returns)} {what}"
+    return f"step {record['step']:,}: {record['protocol']} policy returns {text}"
+
+
+def crossed(before: int, now: int, interval: int) -> bool:
     """Whether a multiple of `interval` lies in (before, now]; never for 0."""
     return interval > 0 and now // interval > before // interval
