@@ -28,9 +28,12 @@ class Options:
     """Name of the run's folder; where it is empty, ENV__AGENT__sSEED__DATE-TIME."""
     runs_dir: str = "runs"
     """Folder of all runs."""
+    seeds: str = ""
+    """Train many seeds at once, in one process, into a folder each: 8 (seeds --seed to --seed + 7), 0:64 (0 to 63) or
+    3,5,7. Each is its single run, up to rounding."""
     resume: str = ""
-    """Folder of a run to go on with where its newest checkpoint stands. No other flag is needed; --steps, --log-every,
-    --checkpoint-every, --milestone-every and --evaluation.every may change."""
+    """Folder of a run, or of many seeds, to go on with where its newest checkpoint stands. No other flag is needed;
+    --steps, --log-every, --checkpoint-every, --milestone-every, --evaluation.every and --track may change."""
     dry_run: bool = False
     """Print the whole configuration and the memory that replay needs, and end."""
     version: bool = False
@@ -41,6 +44,7 @@ class Command(NamedTuple):
     """A command line."""
 
     options: Options
+    seeds: list[int]  # of `--seeds`; empty without
     config: Config  # of a new run: the preset with the flags
     given: dict[str, Any]  # the configuration's fields that have a flag, by dotted name
 
@@ -64,15 +68,33 @@ def parse(arguments: Sequence[str]) -> Command:
     else:
         validate(config)
     values = fields.flatten(config)
-    return Command(options, config, {name: values[name] for name in texts})
+    return Command(options, _seeds(options.seeds, config.seed), config, {name: values[name] for name in texts})
 
 
 def _check_resume(option_texts: dict[str, str]) -> None:
     if not option_texts["resume"]:
         raise ConfigError("--resume is empty: give the folder of a run, such as --resume=runs/NAME")
-    for name in ("name", "runs_dir", "dry_run"):
+    for name in ("name", "runs_dir", "dry_run", "seeds"):
         if name in option_texts:
             raise ConfigError(f"{fields.flag(name)} cannot go with --resume: the run and its folder exist already")
+
+
+def _seeds(text: str, first: int) -> list[int]:
+    """Seeds that `--seeds` names: a count from `first`, a range START:STOP, or a list. Raises ConfigError."""
+    if not text:
+        return []
+    rule = "a count such as 8, a range such as 0:64, or different seeds such as 3,5,7"
+    try:
+        numbers = [int(word) for word in text.replace(":", ",").split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds={text}: must be {rule}") from None
+    if ":" in text:
+        named = list(range(*numbers)) if len(numbers) == 2 and "," not in text else []
+    else:
+        named = list(range(first, first + numbers[0])) if len(numbers) == 1 else numbers
+    if not named or len(set(named)) < len(named) or min(named) < 0 or max(named) >= 2**31:
+        raise ConfigError(f"--seeds={text}: must be {rule}")
+    return named
 
 
 def _read(arguments: Sequence[str]) -> dict[str, str]:

@@ -215,6 +215,8 @@ class Config(layering.LayersConfig):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log_every: Count = 1_000
     """Environment steps between two lines of metrics."""
+    track: tuple[Literal["none", "tensorboard", "wandb"], ...] = ("none",)
+    """Where metrics go beside the run's own files; needs the extra `track` (pip install 'lsp[track]')."""
     checkpoint_every: Natural = 100_000
     """Environment steps between checkpoints; 0 keeps only the last."""
     milestone_every: Natural = 500_000

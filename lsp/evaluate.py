@@ -3,6 +3,7 @@
 Nothing here touches the training run's environments or random streams, so that evaluating changes nothing.
 """
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -49,6 +50,12 @@ class Evaluator:
         """Evaluate this agent from now on."""
         action_dim = self._envs[0].action_space.shape[0]
         self._act = {protocol: jax.jit(partial(_act, agent, protocol, action_dim)) for protocol in self._protocols}
+
+    def reseeded(self, seeds: Sequence[int]) -> "Evaluator":
+        """An evaluator of as many other first states, with the environments and the compiled policy of this one."""
+        other = copy.copy(self)
+        other._seeds = list(seeds)
+        return other
 
     def __call__(self, params: Params, key: Key) -> list[dict[str, Any]]:
         """Run every protocol; one record each: returns, lengths, falls, means of `info` terms of every episode."""

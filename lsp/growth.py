@@ -14,7 +14,7 @@ from lsp.agents.stack import Layer
 from lsp.config import Config
 from lsp.loop import Loop, RunState, Stream, example_transition, stream_key
 from lsp.replay.recode import recode
-from lsp.types import EnvSpec, Key, Recipe
+from lsp.types import EnvSpec, Key, Recipe, State
 
 WARM_UP_BLOCK = 500  # updates of one dispatch
 
@@ -59,10 +59,10 @@ def from_host(record: dict[str, Any]) -> Stage:
     return Stage(record["number"], tuple(map(stack.from_description, record["layers"])), record["dropped"])
 
 
-def freeze(stage: Stage, loop: Loop) -> tuple[Layer, ...]:
-    """The frozen layers, and that in training as it stands."""
-    layers = growing.with_values(stage.layers, loop.state.agent)
-    return (*layers, growing.freeze(loop.config, loop.executors.spec, layers, loop.state.agent))
+def freeze(stage: Stage, config: Config, spec: EnvSpec, agent: State) -> tuple[Layer, ...]:
+    """The frozen layers, and that in training as it stands: `config` of the stage, `agent` the learner's."""
+    layers = growing.with_values(stage.layers, agent)
+    return (*layers, growing.freeze(config, spec, layers, agent))
 
 
 def grow(config: Config, stage: Stage, recipe: Recipe, loop: Loop) -> tuple[Stage, Recipe]:
@@ -78,7 +78,7 @@ def grow(config: Config, stage: Stage, recipe: Recipe, loop: Loop) -> tuple[Stag
       The next stage and its recipe.
     """
     spec, growth = loop.executors.spec, config.growth
-    layers = freeze(stage, loop)
+    layers = freeze(stage, recipe.config, spec, loop.state.agent)
     if not growth.add_layer:
         layers = layers[:-1]
     new = Stage(stage.number + 1, layers, 0.0)

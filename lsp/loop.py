@@ -174,34 +174,45 @@ def _new_priorities(recipe: Recipe, state: State, root: Key, step: Array, chunk:
     return jnp.full(chunk.reward.shape, jnp.inf)
 
 
-def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatches:
-    """Compile-ready functions of a run: jit and donation are applied here and in `sweep.py` only."""
+def init_state(recipe: Recipe, spec: EnvSpec, root: Key) -> RunState:
+    """The device's part of a run before its first step."""
+    agent_state = recipe.agent.init(stream_key(root, Stream.INIT, 0))
+    return RunState(agent_state, recipe.replay.init(example_transition(spec)))
 
-    def init(root: Key) -> RunState:
-        agent_state = recipe.agent.init(stream_key(root, Stream.INIT, 0))
-        return RunState(agent_state, recipe.replay.init(example_transition(spec)))
+
+def copy_actor_params(recipe: Recipe, state: RunState) -> Params:
+    """What acting needs, safe from the donation of `state`."""
+    return jax.tree.map(jnp.copy, recipe.agent.actor_params(state.agent))
+
+
+def metric_names(recipe: Recipe, spec: EnvSpec) -> Sequence[str]:
+    """Names of the metrics that `advance` returns, in its order."""
 
     def metrics(root: Key) -> dict[str, Array]:
-        state = init(root)
+        state = init_state(recipe, spec, root)
         batch = recipe.replay.sample(state.replay, root)
         return recipe.agent.update(state.agent, batch, root)[1].metrics | recipe.replay.metrics(state.replay, batch)
 
-    def actor_params(state: RunState) -> Params:
-        return jax.tree.map(jnp.copy, recipe.agent.actor_params(state.agent))
+    return sorted(jax.eval_shape(metrics, jax.random.key(0)))
 
-    def encode(params: Params, rows: Array) -> tuple[Array, Array]:
-        assert recipe.agent.encode is not None
-        encoded, usable = recipe.agent.encode(params, packing.unpack(rows, spec.observation_dim))
-        return packing.pack(encoded), usable
 
+def encode_rows(recipe: Recipe, spec: EnvSpec, params: Params, rows: Array) -> tuple[Array, Array]:
+    """Packed rows [n, W] of the layer below in the terms of the layer in training, and which of them are usable."""
+    assert recipe.agent.encode is not None
+    encoded, usable = recipe.agent.encode(params, packing.unpack(rows, spec.observation_dim))
+    return packing.pack(encoded), usable
+
+
+def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatches:
+    """Compile-ready functions of a run: jit and donation are applied here and in `sweep.py` only."""
     return Dispatches(
-        init=jax.jit(init),
+        init=jax.jit(partial(init_state, recipe, spec)),
         act=jax.jit(partial(act, recipe.agent, scales=latent_scales(recipe.config.executors))),
         collect=jax.jit(partial(advance, recipe, 0), donate_argnums=0),
         learn=jax.jit(partial(advance, recipe, num_updates), donate_argnums=0),
-        actor_params=jax.jit(actor_params),
-        encode=jax.jit(encode) if recipe.agent.encode else None,
-        metric_names=sorted(jax.eval_shape(metrics, jax.random.key(0))),
+        actor_params=jax.jit(partial(copy_actor_params, recipe)),
+        encode=jax.jit(partial(encode_rows, recipe, spec)) if recipe.agent.encode else None,
+        metric_names=metric_names(recipe, spec),
     )
 
 
@@ -289,6 +300,12 @@ class Loop:
         if self._params is None:
             self._params = self._dispatches.actor_params(self.state)
         return self._params
+
+    def release(self) -> RunState:
+        """Free the device's part, to make room for that of a checkpoint; returns its shapes."""
+        shapes = jax.eval_shape(lambda: self.state)
+        jax.tree.map(lambda leaf: leaf.delete(), self.state)
+        return shapes
 
     def _act(self, observations: np.ndarray) -> np.ndarray:
         return self._choose(self.actor_params(), observations)

@@ -1,5 +1,6 @@
 """How much memory a run needs, and refusing it in advance where there is not enough."""
 
+import math
 from pathlib import Path
 
 import jax
@@ -52,4 +53,16 @@ def check(config: Config, spec: EnvSpec) -> None:
         raise ConfigError(
             f"--replay.capacity={config.replay.capacity} needs {needed / 1e9:.2f} GB for observations of "
             f"{spec.observation_dim} numbers, and {available / 1e9:.2f} GB are free: at most {fits} rows fit"
+        )
+
+
+def check_seeds(state_bytes: int, count: int) -> None:
+    """Raise ConfigError, with the numbers, if `count` runs of `state_bytes` each do not fit with a tenth to spare."""
+    devices = 1 if jax.default_backend() == "cpu" else min(count, jax.local_device_count())  # CPU devices share memory
+    available = available_bytes()
+    if available is not None and math.ceil(count / devices) * state_bytes > 0.9 * available:
+        fits = int(0.9 * available / state_bytes) * devices
+        raise ConfigError(
+            f"{count} seeds need {count * state_bytes / 1e9:.2f} GB, {state_bytes / 1e9:.2f} each, and "
+            f"{available * devices / 1e9:.2f} GB are free: at most {fits} seeds fit; or lower --replay.capacity"
         )

@@ -44,7 +44,8 @@ def run_dir(options: cli.Options, config: Config) -> Path:
     if Path(options.name).name != options.name or options.name == "..":
         raise ConfigError(f"--name={options.name}: must be the name of one folder; --runs-dir says where")
     env = re.sub(r"[^\w.-]", "", config.env)
-    default = f"{env}__{config.agent}__s{config.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
+    seeds = f"seeds{options.seeds.replace(':', '-')}" if options.seeds else f"s{config.seed}"
+    default = f"{env}__{config.agent}__{seeds}__{time.strftime('%Y%m%d-%H%M%S')}"
     return Path(options.runs_dir) / (options.name or default)
 
 
@@ -54,14 +55,29 @@ def _train(command: cli.Command) -> int:
     if not options.resume and config.steps <= config.learning_starts:
         print(f"lsp: note: --steps={config.steps} ends before --learning-starts={config.learning_starts}: no learning")
     # JAX comes with these, and takes seconds.
-    from lsp import train
+    from lsp import seeds, train
     from lsp.checkpoint import CheckpointError
     from lsp.envs import EnvironmentFault
 
     try:
+        if command.seeds:
+            return _end_of_sweep(folder, *seeds.start(config, command.seeds, folder))
+        if options.resume and seeds.is_sweep(folder):
+            return _end_of_sweep(folder, *seeds.resume(folder, command.given))
         finished = train.resume(folder, command.given) if options.resume else train.start(config, folder)
     except (CheckpointError, EnvironmentFault, train.Diverged, OSError) as error:
         return _fail(error, FAULT)
+    return _end(folder, finished)
+
+
+def _end_of_sweep(folder: Path, finished: bool, failures: Sequence[str]) -> int:
+    status = _end(folder, finished)
+    for failure in failures:
+        print(f"lsp: error: {failure}", file=sys.stderr)
+    return FAULT if failures and finished else status
+
+
+def _end(folder: Path, finished: bool) -> int:
     if finished:
         print(f"lsp: finished: {folder}")
         return 0

@@ -1,35 +1,33 @@
-"""A run from its first step to its last: directory, loop, metrics, evaluation, checkpoints, signals, resume."""
+"""A run from its first step to its last: directory, loop, growth, metrics, evaluation, checkpoints, signals, resume."""
 
 import json
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from lsp import checkpoint, envs, growth, layer_files, layering, memory, provenance
+from lsp import checkpoint, envs, growth, layer_files, memory, provenance, resuming, sinks
 from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
 from lsp.evaluate import Evaluator
 from lsp.executors import making as executors
-from lsp.fields import flag, to_text
 from lsp.growth import Stage
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop, RunState, Stream, stream_key
-from lsp.metrics import JsonLines, Progress
+from lsp.metrics import Progress
+from lsp.outputs import Outputs
 from lsp.pipelined import PipelinedLoop
-from lsp.run_dir import locked, parse_config, read_document, write_document
-from lsp.types import Episode
-
-RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "evaluation.every"}
-"""What may be changed when a run goes on: nothing that would make it another run."""
+from lsp.run_dir import locked, parse_config, write_document
+from lsp.sweep import Lane, Sweep
+from lsp.types import Episode, Recipe
 
 
 class Diverged(RuntimeError):
@@ -43,29 +41,50 @@ def seeds(config: Config, purpose: str, count: int) -> list[int]:
     return [int(word) >> 2 << 1 | parity for word in words]
 
 
+class Shared(NamedTuple):
+    """What the runs of a sweep have in common; they differ by their seed alone."""
+
+    stage: Stage
+    recipe: Recipe
+    evaluator: Evaluator
+    sweep: Sweep
+
+
 class Run:
     """Everything a run holds open. Build it, then `train`; or `restore` first."""
 
-    def __init__(self, config: Config, run_dir: Path, stage: Stage | None = None) -> None:
-        """Make environments and the compiled loop, of the first stage or another; nothing is written yet.
+    def __init__(
+        self, config: Config, run_dir: Path, *, stage: Stage | None = None, shared: Shared | None = None
+    ) -> None:
+        """Make environments and the compiled loop; nothing is written yet.
 
-        Raises ConfigError.
+        Args:
+          config: of the whole run.
+          run_dir: its folder.
+          stage: where to go on; None: the first.
+          shared: of a sweep, whose first stage this is.
+
+        Raises:
+          ConfigError: a configuration that cannot run.
         """
         self.config, self.dir = validate(config), run_dir
-        self._make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
-        collect = seeds(config, "collect", config.executors.count)
-        self._executors = executors.make(config, collect)
-        memory.check(config, self._executors.spec)
-        self._stage = stage or growth.first(self.config, self._executors.spec)
-        self._recipe = self._stage.recipe(self.config, self._executors.spec)
-        make_loop = PipelinedLoop if config.executors.mode == "sync_pipelined" else Loop
-        self.loop = make_loop(self._recipe, self._executors)
-        self._evaluator = Evaluator(
-            self._recipe.agent,
-            self._make_env,
-            config.evaluation.protocols,
-            seeds(config, "evaluate", config.evaluation.episodes),
-        )
+        sinks.check(config.track)
+        self._executors = executors.make(config, seeds(config, "collect", config.executors.count))
+        spec, judged = self._executors.spec, seeds(config, "evaluate", config.evaluation.episodes)
+        self.loop: Loop | Lane
+        if shared is None:
+            memory.check(config, spec)
+            self._stage = stage or growth.first(self.config, spec)
+            self._recipe = self._stage.recipe(self.config, spec)
+            make_loop = PipelinedLoop if config.executors.mode == "sync_pipelined" else Loop
+            self.loop = make_loop(self._recipe, self._executors)
+            make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
+            self._evaluator = Evaluator(self._recipe.agent, make_env, config.evaluation.protocols, judged)
+        else:
+            self._stage, self._recipe = shared.stage, shared.recipe
+            self.loop = shared.sweep.join(config, self._executors)
+            self._evaluator = shared.evaluator.reseeded(judged)
+        self._shared = shared is not None
         self._recent: list[Episode] = []  # since the last line of metrics
         self._seconds = 0.0  # of earlier sessions of this run
         self._began = time.perf_counter()
@@ -73,58 +92,65 @@ class Run:
     def train(self, interrupt: Interrupt) -> bool:
         """Go on to the end, or to an interrupt, and write a checkpoint; returns whether the end was reached."""
         config, loop = self.config, self.loop
+        assert isinstance(loop, Loop)
         shown: deque[float] = deque((episode.episode_return for episode in self._recent), maxlen=10)
-        with self._outputs() as (metrics, evaluations, progress):
-            self._began = time.perf_counter()
+        with closing(self.open()) as outputs, closing(Progress(config.steps, loop.step)) as progress:
             while loop.step < config.steps and not interrupt.requested:
                 while growth.due(config, self._stage, loop.step):
-                    self._grow(evaluations, progress)
+                    self._grow(loop, outputs, progress)
                 before = loop.step
                 episodes = loop.advance()
-                self._recent += episodes
                 shown.extend(episode.episode_return for episode in episodes)
                 progress.update(loop.step, shown)
-                if _crossed(before, loop.step, config.log_every):
-                    metrics.write(self._metrics_line())
-                    self._recent = []
-                ended = loop.step >= config.steps or growth.due(config, self._stage, loop.step)
-                if (ended and config.evaluation.every > 0) or _crossed(before, loop.step, config.evaluation.every):
-                    self._evaluate(evaluations, progress)
-                if _crossed(before, loop.step, config.checkpoint_every) and loop.step < config.steps:
-                    self.save(metrics, evaluations)
+                for record in self.record(before, episodes, outputs):
+                    progress.note(describe(record, record["returns"], "episodes"))
             progress.note(f"writing a checkpoint at step {loop.step:,}")
-            self.save(metrics, evaluations)
+            self.save(outputs)
             if loop.step >= config.steps:
-                self._save_layers()
+                self.save_layers()
         return loop.step >= config.steps
 
-    def _grow(self, evaluations: JsonLines, progress: Progress) -> None:
+    def open(self) -> Outputs:
+        """The run's files, open; the clock starts."""
+        outputs = Outputs(self.dir, self.config, self.loop.step)
+        self._began = time.perf_counter()
+        return outputs
+
+    def record(self, before: int, episodes: Sequence[Episode], outputs: Outputs) -> list[dict[str, Any]]:
+        """Write what is due after a step from `before`, in which `episodes` ended; returns the evaluations made.
+
+        Raises Diverged or CheckpointError.
+        """
+        config, step = self.config, self.loop.step
+        evaluations: list[dict[str, Any]] = []
+        self._recent += episodes
+        if crossed(before, step, config.log_every):
+            outputs.write_metrics(self._metrics_line())
+            self._recent = []
+        ended = step >= config.steps or growth.due(config, self._stage, step)
+        if (ended and config.evaluation.every > 0) or crossed(before, step, config.evaluation.every):
+            evaluations = self._evaluate(outputs)
+        if crossed(before, step, config.checkpoint_every) and step < config.steps:
+            self.save(outputs)
+        return evaluations
+
+    def _grow(self, loop: Loop, outputs: Outputs, progress: Progress) -> None:
         """Freeze the layer in training, begin the next stage, and judge the policy anew."""
-        self.require_finite(self.loop.state.agent)
+        self.require_finite(loop.state.agent)
         if self.config.growth.add_layer:
-            self._save_layers()
-        progress.note(f"step {self.loop.step:,}: layer {len(self._stage.layers)} is done; growing the next")
-        self._stage, self._recipe = growth.grow(self.config, self._stage, self._recipe, self.loop)
+            self.save_layers()
+        progress.note(f"step {loop.step:,}: layer {len(self._stage.layers)} is done; growing the next")
+        self._stage, self._recipe = growth.grow(self.config, self._stage, self._recipe, loop)
         progress.note(f"re-encoded replay: {self._stage.dropped:.2%} of its rows dropped")
         self._evaluator.judge(self._recipe.agent)
-        if self.config.evaluation.every > 0:
-            self._evaluate(evaluations, progress)
+        for record in self._evaluate(outputs) if self.config.evaluation.every > 0 else ():
+            progress.note(describe(record, record["returns"], "episodes"))
 
-    def _save_layers(self) -> None:
+    def save_layers(self) -> None:
         """Write the frozen layers and that in training, as it stands, to the run's folder."""
-        for depth, layer in enumerate(growth.freeze(self._stage, self.loop)):
+        spec, agent = self._executors.spec, self.loop.state.agent
+        for depth, layer in enumerate(growth.freeze(self._stage, self._recipe.config, spec, agent)):
             layer_files.save(self.dir, depth, layer)
-
-    @contextmanager
-    def _outputs(self) -> Iterator[tuple[JsonLines, JsonLines, Progress]]:
-        metrics, evaluations = JsonLines(self.dir / "metrics.jsonl"), JsonLines(self.dir / "eval.jsonl")
-        progress = Progress(self.config.steps, self.loop.step)
-        try:
-            yield metrics, evaluations, progress
-        finally:
-            progress.close()
-            metrics.close()
-            evaluations.close()
 
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._began
@@ -153,16 +179,15 @@ class Run:
             "before; start again with a lower --critic.learning-rate, --policy.learning-rate or --flow.max-log-scale"
         )
 
-    def _evaluate(self, evaluations: JsonLines, progress: Progress) -> None:
+    def _evaluate(self, outputs: Outputs) -> list[dict[str, Any]]:
         key = stream_key(self.loop.root, Stream.EVALUATE, self.loop.step)
-        for record in self._evaluator(self.loop.actor_params(), key):
-            now = {"step": self.loop.step, "updates": self.loop.updates, "layer": len(self._stage.layers)}
-            evaluations.write(now | record)
-            spread = np.std(record["returns"])
-            text = f"{record['return']:,.0f} ± {spread:,.0f} over {len(record['returns'])} episodes"
-            progress.note(f"step {self.loop.step:,}: {record['protocol']} policy returns {text}")
+        now = {"step": self.loop.step, "updates": self.loop.updates, "layer": len(self._stage.layers)}
+        records = [now | record for record in self._evaluator(self.loop.actor_params(), key)]
+        for record in records:
+            outputs.write_evaluation(record)
+        return records
 
-    def save(self, metrics: JsonLines, evaluations: JsonLines) -> None:
+    def save(self, outputs: Outputs) -> None:
         """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged before writing."""
         state = jax.tree.map(np.asarray, self.loop.state)
         self.require_finite(state.agent)
@@ -175,7 +200,7 @@ class Run:
             "recent": [list(episode) for episode in self._recent],
             "seconds": self._elapsed(),
             "replay_size": size,
-            "offsets": {"metrics": metrics.offset(), "eval": evaluations.offset()},
+            "offsets": outputs.offsets(),
         }
         root = self.dir / "checkpoints"
         arrays = {"learner": state.agent, "replay": replay.dump(state.replay, size)}
@@ -189,44 +214,26 @@ class Run:
           ConfigError: `config.json` was changed since.
           CheckpointError: a checkpoint that cannot be used.
         """
-        self._require_same(host["config"])
-        shapes = jax.eval_shape(lambda: self.loop.state)
-        jax.tree.map(lambda leaf: leaf.delete(), self.loop.state)  # make room: replay may fill half of the memory
+        resuming.require_same(self.dir, self.config, host["config"])
+        replay = self._recipe.replay
+        shapes = self.loop.release()  # make room: replay may fill half of the memory
         learner = checkpoint.restore(shapes.agent, arrays, "learner")
-        filled = jax.eval_shape(lambda state: self._recipe.replay.dump(state, host["replay_size"]), shapes.replay)
-        replay = checkpoint.restore(filled, arrays, "replay")
-        self.loop.set_state(host["loop"], RunState(learner, jax.jit(self._recipe.replay.load)(replay)))
+        filled = jax.eval_shape(lambda state: replay.dump(state, host["replay_size"]), shapes.replay)
+        rows = checkpoint.restore(filled, arrays, "replay")
+        self.loop.set_state(host["loop"], RunState(learner, jax.jit(replay.load)(rows)))
         self._recent = [Episode(*episode) for episode in host["recent"]]
         self._seconds = host["seconds"]
-        self._drop_lines(host["offsets"])
-        print(f"going on at step {self.loop.step:,} of {self.config.steps:,}", file=sys.stderr)
+        resuming.drop_lines(self.dir, host["offsets"])
+        if not self._shared:
+            print(f"going on at step {self.loop.step:,} of {self.config.steps:,}", file=sys.stderr)
         if any(executor["env"] is None for executor in host["loop"]["executors"]["executors"]):
             print(f"environment {self.config.env} cannot be saved: a new episode begins here", file=sys.stderr)
-
-    def _require_same(self, saved: Mapping[str, Any]) -> None:
-        for name, value in to_dict(self.config).items():
-            now, before = to_text(value), to_text(saved.get(name))
-            if now != before and name not in {*RESUMABLE, "layer_steps"}:
-                raise ConfigError(
-                    f"{self.dir / 'config.json'} has {flag(name)}={now}, its checkpoint was saved with {before}: "
-                    "put that back, or start a new run"
-                )
-
-    def _drop_lines(self, offsets: Mapping[str, int]) -> None:
-        """Cut files of metrics back to where a checkpoint saw them; one that was moved away begins anew."""
-        for name, offset in offsets.items():
-            path = self.dir / f"{name}.jsonl"
-            if path.exists():
-                try:
-                    with closing(JsonLines(path)) as lines:
-                        lines.truncate(offset)
-                except ValueError as error:
-                    raise checkpoint.CheckpointError(str(error)) from error
 
     def close(self) -> None:
         """Close every environment."""
         self._executors.close()
-        self._evaluator.close()
+        if not self._shared:
+            self._evaluator.close()
 
 
 def start(config: Config, run_dir: Path) -> bool:
@@ -238,13 +245,10 @@ def start(config: Config, run_dir: Path) -> bool:
     """
     if run_dir.is_file() or (run_dir.is_dir() and any(run_dir.iterdir())):
         raise ConfigError(f"{run_dir} exists: choose another --name, or go on with --resume={run_dir}")
-    run = Run(config, run_dir)
-    try:
+    with closing(Run(config, run_dir)) as run:
         run.loop.start()
         write_document(run_dir, {"config": to_dict(run.config)} | provenance.describe())
         return _train(run)
-    finally:
-        run.close()
 
 
 def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
@@ -257,27 +261,14 @@ def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
       CheckpointError: no checkpoint that can be used.
       EnvironmentFault, Diverged: a fault on the way; what was written stays.
     """
-    for name in overrides:
-        if name not in RESUMABLE:
-            allowed = ", ".join(map(flag, sorted(RESUMABLE)))
-            raise ConfigError(f"{flag(name)} cannot change when a run is resumed; only {allowed} can")
-    document = read_document(run_dir)
-    if "steps" in overrides:
-        document["config"] = layering.extended(document["config"], overrides["steps"])
-    document["config"] |= overrides
+    document = resuming.overridden(run_dir, overrides)
     config = parse_config(run_dir, document["config"])
-    path = checkpoint.latest(run_dir / "checkpoints")
-    if path is None:
-        raise checkpoint.CheckpointError(f"{run_dir}: no complete checkpoint to resume from: start a new run")
-    arrays, host = checkpoint.load(path)
-    run = Run(config, run_dir, growth.from_host(host["stage"]))
-    try:
+    arrays, host = resuming.load_latest(run_dir)
+    with closing(Run(config, run_dir, stage=growth.from_host(host["stage"]))) as run:
         run.restore(arrays, host)
         if overrides:
             write_document(run_dir, document | {"config": to_dict(run.config)})
         return _train(run)
-    finally:
-        run.close()
 
 
 def _train(run: Run) -> bool:
@@ -289,6 +280,12 @@ def _train(run: Run) -> bool:
             raise
 
 
-def _crossed(before: int, now: int, interval: int) -> bool:
+def describe(record: Mapping[str, Any], returns: Sequence[float], what: str) -> str:
+    """A line for people about an evaluation, whose `returns` are those of episodes or of seeds."""
+    text = f"{np.mean(returns):,.0f} ± {np.std(returns):,.0f} over {len(returns)} {what}"
+    return f"step {record['step']:,}: {record['protocol']} policy returns {text}"
+
+
+def crossed(before: int, now: int, interval: int) -> bool:
     """Whether a multiple of `interval` lies in (before, now]; never for 0."""
     return interval > 0 and now // interval > before // interval

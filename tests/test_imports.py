@@ -14,7 +14,7 @@ RECORDS = ("metrics", "checkpoint", "run_dir")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
 RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "loop")
-AROUND = ("memory", "provenance", "interrupt")
+AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs")
 
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
@@ -32,20 +32,27 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
     "executors": (*CONTRACTS, "rows", "returns", "episodes", "envs", "executors"),
     **dict.fromkeys(RECORDS, CONTRACTS),
+    "sinks": CONTRACTS,
+    "outputs": (*CONTRACTS, "metrics", "sinks"),
     "memory": (*CONTRACTS, "replay"),
     "evaluate": (*CONTRACTS, "episodes"),
     "loop": (*CONTRACTS, *RECORDS, "executors_config", "rows", "evaluate"),
     "pipelined": (*CONTRACTS, "loop"),
     "layer_files": (*LEARNING, "checkpoint"),
     "growth": (*RUNNING, *LEARNING, "layer_files"),
-    "sweep": RUNNING,
-    "train": (*RUNNING, *LEARNING, *AROUND, "envs", "executors", "pipelined", "sweep", "growth", "layer_files"),
+    "sweep": (*RUNNING, "executors_config"),
+    "resuming": (*CONTRACTS, *RECORDS, "layering"),
+    "train": (
+        *RUNNING, *LEARNING, *AROUND, "envs", "executors", "pipelined", "sweep", "growth", "layer_files", "resuming",
+        "sinks", "outputs",
+    ),
+    "seeds": (*RUNNING, *AROUND, "agents", "envs", "sweep", "train", "growth", "resuming", "outputs"),
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "report": (*CONTRACTS, "reporting"),
     "export": (*LEARNING, *RECORDS),
     "video": (*CONTRACTS, *RECORDS, "envs", "evaluate", "export"),
     "cli": (*CONTRACTS, "agents"),
-    "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "train"),
+    "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),
     "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
 }
 FOR_TYPE_CHECKING_ONLY = {"types": ("config",), "layering": ("config",)}

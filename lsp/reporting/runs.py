@@ -13,7 +13,7 @@ from lsp import metrics
 from lsp.config import ConfigError
 
 LAST_EVALUATIONS = 10
-BOOKKEEPING = {"name", "seed", "log_every", "checkpoint_every", "milestone_every"}  # what changes no policy
+BOOKKEEPING = {"name", "seed", "log_every", "checkpoint_every", "milestone_every", "track"}  # what changes no policy
 MAX_LABEL_FIELDS = 3
 
 

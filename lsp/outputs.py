@@ -1,0 +1,48 @@
+"""A run's files, open for writing, and the sinks that get the same numbers."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lsp import sinks
+from lsp.config import Config, to_dict
+from lsp.metrics import JsonLines
+
+
+class Outputs:
+    """`metrics.jsonl`, `eval.jsonl`, and whatever `--track` names."""
+
+    def __init__(self, run_dir: Path, config: Config, step: int) -> None:
+        """Open them for a run that stands at environment step `step`."""
+        self._metrics, self._evaluations = JsonLines(run_dir / "metrics.jsonl"), JsonLines(run_dir / "eval.jsonl")
+        self._sinks = sinks.make(config.track, run_dir, to_dict(config), step)
+
+    def write_metrics(self, line: Mapping[str, Any]) -> None:
+        """Append a line of metrics."""
+        self._metrics.write(line)
+        self._tell(line, "train")
+
+    def write_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Append an evaluation."""
+        self._evaluations.write(record)
+        self._tell(record, f"eval_{record['protocol']}")
+
+    def _tell(self, record: Mapping[str, Any], prefix: str) -> None:
+        for sink in list(self._sinks):
+            try:
+                sink.write(record["step"], sinks.scalars_of(record, prefix))
+            except Exception as error:  # whatever a service may raise: training does not depend on it
+                self._sinks.remove(sink)
+                print(f"{type(sink).__name__} failed and is left out from now on: {error}", file=sys.stderr)
+
+    def offsets(self) -> dict[str, int]:
+        """Bytes in each file, all of them on disk: what a checkpoint notes down."""
+        return {"metrics": self._metrics.offset(), "eval": self._evaluations.offset()}
+
+    def close(self) -> None:
+        """Close everything."""
+        self._metrics.close()
+        self._evaluations.close()
+        for sink in self._sinks:
+            sink.close()

@@ -1,0 +1,100 @@
+"""Other places for a run's numbers: TensorBoard and Weights & Biases. Their packages come with the extra `track`.
+
+A sink gets scalars only, after they are in the run's own files, which stay the record. No JAX here.
+"""
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lsp.config import ConfigError
+
+PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+
+
+class Sink(Protocol):
+    """Where scalars go."""
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Take the scalars of one environment step, by tag such as `train/q`."""
+
+    def close(self) -> None:
+        """Hand over what is buffered; `write` afterwards is an error."""
+
+
+class TensorBoard:
+    """Event files in `run_dir/tensorboard`; look at them with `tensorboard --logdir runs`."""
+
+    def __init__(self, run_dir: Path, step: int) -> None:
+        """Go on at environment step `step`: later points of an earlier session are purged."""
+        import tensorboardX
+
+        folder = str(run_dir / "tensorboard")
+        self._writer = tensorboardX.SummaryWriter(folder, purge_step=step + 1 if step else None, flush_secs=10)
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """One event for each scalar."""
+        for tag, value in scalars.items():
+            self._writer.add_scalar(tag, value, step)
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases in project `lsp`; WANDB_MODE=offline keeps it in `run_dir/wandb` for `wandb sync`."""
+
+    def __init__(self, run_dir: Path, config: Mapping[str, Any]) -> None:
+        """Begin, or go on with, the run that bears the folder's name."""
+        import wandb
+
+        # A sweep's seeds have short names that other sweeps have, too.
+        name = run_dir.name if not run_dir.name.startswith("seed_") else f"{run_dir.parent.name}_{run_dir.name}"
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "lsp"),
+            name=name,
+            dir=str(run_dir),
+            config=dict(config),
+            reinit="create_new",  # a process may train many seeds
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """One record."""
+        self._run.log({"environment_step": step, **scalars})
+
+    def close(self) -> None:
+        """Upload, or in offline mode write, the rest."""
+        self._run.finish()
+
+
+def check(track: Sequence[str]) -> None:
+    """Raise ConfigError if the package of a sink is missing."""
+    for name in track:
+        package = PACKAGES.get(name)
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise ConfigError(f"--track={name} needs the package {package}: pip install 'lsp[track]'")
+
+
+def make(track: Sequence[str], run_dir: Path, config: Mapping[str, Any], step: int) -> list[Sink]:
+    """The sinks that `--track` names, for a run that begins or goes on at environment step `step`."""
+    made: list[Sink] = []
+    if "tensorboard" in track:
+        made.append(TensorBoard(run_dir, step))
+    if "wandb" in track:
+        made.append(WandB(run_dir, config))
+    return made
+
+
+def scalars_of(record: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """The numbers of a line of metrics or of an evaluation, by tag; of a number an episode the mean."""
+    found = {}
+    for name, value in record.items():
+        if isinstance(value, list) and value and name not in ("seeds", "returns"):
+            value = sum(value) / len(value)
+        if isinstance(value, int | float) and name != "step":
+            found[f"{prefix}/{name}"] = float(value)
+    return found
