@@ -14,6 +14,7 @@ from typing import Any, Literal
 from lsp import fields
 from lsp.fields import BelowOne, Count, Fraction, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
 from lsp.fields import ConfigError as ConfigError
+from lsp.goals_config import GoalsConfig as GoalsConfig
 
 Preset = Literal["modern", "dissertation"]
 
@@ -174,7 +175,7 @@ class Config:
     preset: Preset = "modern"
     """Where defaults come from: the best we know, or what the study ran."""
     env: str = "lsp/RllabAnt-v0"
-    """A Gymnasium id, or module:Class."""
+    """A Gymnasium id, module:id or module:Class; with goals or without."""
     env_kwargs: str = "{}"
     """Arguments of the environment's constructor, as JSON."""
     steps: Count = 1_000_000
@@ -202,6 +203,7 @@ class Config:
     temperature: TemperatureConfig = field(default_factory=TemperatureConfig)
     normalize: NormalizeConfig = field(default_factory=NormalizeConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    goals: GoalsConfig = field(default_factory=GoalsConfig)
     executors: ExecutorsConfig = field(default_factory=ExecutorsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log_every: Count = 1_000
@@ -269,6 +271,8 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     first = batch + count * (config.n_step - 1)
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
+    single = config.n_step == 1 or config.goals.kind == "none"
+    yield "n_step", single, "1 with --goals.kind=hindsight, which judges single steps anew"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
     yield "policy.gradient", has_baseline, "pathwise, or add --critic.value-network, which is its baseline"
 

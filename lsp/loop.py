@@ -71,7 +71,8 @@ class Dispatches(NamedTuple):
 def example_transition(spec: EnvSpec) -> Transition:
     """A transition of zeros, no leading axis: what `Replay.init` takes."""
     observation = jnp.zeros(spec.observation_dim)
-    return Transition(observation, jnp.zeros(spec.action_dim), jnp.zeros(()), jnp.zeros(()), observation)
+    outcome = jnp.zeros(packing.outcome_dim(spec.goals)) if spec.goals else None
+    return Transition(observation, jnp.zeros(spec.action_dim), jnp.zeros(()), jnp.zeros(()), observation, outcome)
 
 
 def act(agent: Agent, params: Params, root: Key, step: Array, observations: Array, random: Array) -> Array:
@@ -91,6 +92,8 @@ def advance(
     returns: Array,
     observations: Array,
     random: Array,
+    *,
+    outcome_dim: int = 0,
 ) -> tuple[RunState, Array, Array]:
     """One dispatch: store new rows, update `num_updates` times, act.
 
@@ -104,12 +107,13 @@ def advance(
       returns: [n] discounted returns so far.
       observations: [E, S] to act on.
       random: bool[] act uniformly.
+      outcome_dim: numbers of a row's outcome, static; 0 of tasks without goals.
 
     Returns:
       the new state, actions [E, 2A], and the mean of each metric over the updates, [M] (empty where U = 0).
     """
     agent, replay = recipe.agent, recipe.replay
-    chunk = packing.unpack(rows, observations.shape[-1])
+    chunk = packing.unpack(rows, observations.shape[-1], outcome_dim)
     agent_state = agent.observe(state.agent, chunk, returns)
     replay_state = replay.add(state.replay, chunk, _new_priorities(recipe, agent_state, root, step, chunk))
 
@@ -152,11 +156,12 @@ def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatch
     def actor_params(state: RunState) -> Params:
         return jax.tree.map(jnp.copy, recipe.agent.actor_params(state.agent))
 
+    dispatch = partial(advance, recipe, outcome_dim=packing.outcome_dim(spec.goals))
     return Dispatches(
         init=jax.jit(init),
         act=jax.jit(partial(act, recipe.agent)),
-        collect=jax.jit(partial(advance, recipe, 0), donate_argnums=0),
-        learn=jax.jit(partial(advance, recipe, num_updates), donate_argnums=0),
+        collect=jax.jit(partial(dispatch, 0), donate_argnums=0),
+        learn=jax.jit(partial(dispatch, num_updates), donate_argnums=0),
         actor_params=jax.jit(actor_params),
         metric_names=sorted(jax.eval_shape(metrics, jax.random.key(0))),
     )

@@ -133,6 +133,8 @@ class Run:
             evaluations.write({"step": self.loop.step, "updates": self.loop.updates} | record)
             spread = np.std(record["returns"])
             text = f"{record['return']:,.0f} ± {spread:,.0f} over {len(record['returns'])} episodes"
+            if "success" in record:
+                text += f", success {np.mean(record['success']):.0%}"
             progress.note(f"step {self.loop.step:,}: {record['protocol']} policy returns {text}")
 
     def save(self, metrics: JsonLines, evaluations: JsonLines) -> None:

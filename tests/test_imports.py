@@ -19,7 +19,8 @@ AROUND = ("memory", "provenance", "interrupt")
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
-    "config": ("fields",),
+    "config": ("fields", "goals_config"),
+    "goals_config": ("fields",),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
     "episodes": ("types",),
     "returns": ("types", "rows"),

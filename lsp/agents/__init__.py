@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lsp import fields
-from lsp.agents import prioritized
+from lsp.agents import hindsight, prioritized
 from lsp.config import Config, Preset, dissertation, validate
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, Callable[[Config], Config]] = {
     "sac_lsp": lambda config: config,
     "prioritized": prioritized.configure,
+    "hindsight": hindsight.configure,
 }
 
 
@@ -32,7 +33,11 @@ def presets(agent: str = "sac_lsp", preset: str = "modern") -> Config:
 
 
 def build(config: Config, spec: "EnvSpec") -> "Recipe":
-    """The agent and replay of a configuration, as pure functions, for environments of the given sizes."""
+    """The agent and replay of a configuration, as pure functions, for environments of the given sizes.
+
+    Raises:
+      ConfigError: hindsight for an environment without goals.
+    """
     # JAX is imported here and not above, because the command line reads the registry before it needs any of this.
     from lsp import replay
     from lsp.agents.sac_lsp import make_agent
@@ -42,4 +47,4 @@ def build(config: Config, spec: "EnvSpec") -> "Recipe":
         memory = prioritized.make_replay(config.replay)
     else:
         memory = replay.make_uniform(config.replay.capacity, config.replay.batch_size)
-    return Recipe(make_agent(config, spec), memory, config)
+    return Recipe(make_agent(config, spec), hindsight.with_hindsight(memory, config, spec), config)
