@@ -144,7 +144,7 @@ def test_new_rows_may_come_with_their_own_error(rng: np.random.Generator) -> Non
     recipe = agents.build(config, SPEC)
     batch = make_batch(rng, 8).transitions
     batch = batch._replace(reward=np.linspace(0, 3, 8, dtype=np.float32))
-    rows = np.concatenate([x if x.ndim == 2 else x[:, None] for x in batch], axis=1)
+    rows = np.concatenate([x if x.ndim == 2 else x[:, None] for x in batch[:5]], axis=1)
 
     @jax.jit
     def collect(key: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
