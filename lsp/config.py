@@ -15,6 +15,7 @@ from lsp import executors_config, fields, layering
 from lsp.executors_config import ExecutorsConfig as ExecutorsConfig
 from lsp.fields import AtLeastTwo, BelowOne, Count, Fraction, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
 from lsp.fields import ConfigError as ConfigError
+from lsp.goals_config import GoalsConfig as GoalsConfig
 from lsp.layering import GrowthConfig as GrowthConfig
 
 Preset = Literal["modern", "dissertation"]
@@ -183,7 +184,7 @@ class Config(layering.LayersConfig):
     preset: Preset = "modern"
     """Where defaults come from: the best we know, or what the study ran."""
     env: str = "lsp/RllabAnt-v0"
-    """A Gymnasium id, or module:Class."""
+    """A Gymnasium id, module:id or module:Class; with goals or without."""
     env_kwargs: str = "{}"
     """Arguments of the environment's constructor, as JSON."""
     steps: Count = 1_000_000
@@ -211,6 +212,7 @@ class Config(layering.LayersConfig):
     temperature: TemperatureConfig = field(default_factory=TemperatureConfig)
     normalize: NormalizeConfig = field(default_factory=NormalizeConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    goals: GoalsConfig = field(default_factory=GoalsConfig)
     executors: ExecutorsConfig = field(default_factory=ExecutorsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log_every: Count = 1_000
@@ -280,6 +282,8 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     first = batch + count * (config.n_step - 1)
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
+    single = config.n_step == 1 or config.goals.kind == "none"
+    yield "n_step", single, "1 with --goals.kind=hindsight, which judges single steps anew"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
     critic, categorical = config.critic, config.critic.kind == "categorical"
     yield "critic.v_max", critic.v_min < critic.v_max, f"above --critic.v-min={fields.to_text(critic.v_min)}"

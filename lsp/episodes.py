@@ -7,6 +7,9 @@ import numpy as np
 
 from lsp.types import Episode
 
+SUCCESS = "is_success"
+"""The `info` term of tasks with goals that says whether a step met the goal."""
+
 
 class EpisodeMeter:
     """Totals of the episode in progress."""
@@ -15,33 +18,36 @@ class EpisodeMeter:
         """Begin an episode."""
         self._total, self._length = 0.0, 0
         self._sums: dict[str, float] = {}
+        self._success: float | None = None
 
     def add(self, reward: float, info: Mapping[str, Any]) -> None:
-        """Count one step; of `info`, the floats."""
+        """Count one step; of `info`, the floats, and whether the goal is met now."""
         self._total += reward
         self._length += 1
+        if SUCCESS in info:
+            self._success = float(info[SUCCESS])
         for name, value in info.items():
-            if isinstance(value, float | np.floating):
+            if name != SUCCESS and isinstance(value, float | np.floating):
                 self._sums[name] = self._sums.get(name, 0.0) + float(value)  # summed in float64, also after a resume
 
     def finish(self, terminated: bool) -> Episode:
         """The episode, and begin the next."""
         means = {name: total / self._length for name, total in self._sums.items()}
-        episode = Episode(self._total, self._length, terminated, means)
-        self._total, self._length, self._sums = 0.0, 0, {}
+        episode = Episode(self._total, self._length, terminated, means, self._success)
+        self._total, self._length, self._sums, self._success = 0.0, 0, {}, None
         return episode
 
     def get_state(self) -> list[Any]:
         """The totals as JSON values."""
-        return [self._total, self._length, dict(self._sums)]
+        return [self._total, self._length, dict(self._sums), self._success]
 
     def set_state(self, state: Sequence[Any]) -> None:
         """Go on from `get_state`'s result."""
-        self._total, self._length, self._sums = state[0], state[1], dict(state[2])
+        self._total, self._length, self._sums, self._success = state[0], state[1], dict(state[2]), state[3]
 
 
 def summarize(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Means over episodes for a line of metrics: return, length, share of falls, and every `info` term."""
+    """Means over episodes for a line of metrics: return, length, shares of falls and successes, and `info` terms."""
     if not episodes:
         return {}
     summary = {
@@ -49,6 +55,8 @@ def summarize(episodes: Sequence[Episode]) -> dict[str, float]:
         "length": np.mean([episode.length for episode in episodes]),
         "falls": np.mean([episode.terminated for episode in episodes]),
     }
+    if episodes[0].success is not None:
+        summary["success"] = np.mean([episode.success for episode in episodes if episode.success is not None])
     for name in episodes[0].info:
         summary[f"info/{name}"] = np.mean([episode.info.get(name, np.nan) for episode in episodes])
     return {name: float(value) for name, value in summary.items()}

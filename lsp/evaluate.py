@@ -58,7 +58,7 @@ class Evaluator:
         return other
 
     def __call__(self, params: Params, key: Key) -> list[dict[str, Any]]:
-        """Run every protocol; one record each: returns, lengths, falls, means of `info` terms of every episode."""
+        """Run every protocol; one record each: return, length, fall, success, `info` means of every episode."""
         return [self._evaluate(protocol, params, key) for protocol in self._act]
 
     def _evaluate(self, protocol: str, params: Params, key: Key) -> dict[str, Any]:
@@ -71,6 +71,8 @@ class Evaluator:
             "lengths": [episode.length for episode in episodes],
             "falls": [episode.terminated for episode in episodes],
         }
+        if episodes[0].success is not None:
+            record["success"] = [episode.success for episode in episodes]
         for name in episodes[0].info:
             record[f"info/{name}"] = [episode.info.get(name, float("nan")) for episode in episodes]
         return record | {"seeds": self._seeds, "evaluation_seconds": time.perf_counter() - began}

@@ -73,7 +73,8 @@ class Dispatches(NamedTuple):
 def example_transition(spec: EnvSpec) -> Transition:
     """A transition of zeros, no leading axis: what `Replay.init` takes."""
     observation = jnp.zeros(spec.observation_dim)
-    return Transition(observation, jnp.zeros(spec.action_dim), jnp.zeros(()), jnp.zeros(()), observation)
+    outcome = jnp.zeros(packing.outcome_dim(spec.goals)) if spec.goals else None
+    return Transition(observation, jnp.zeros(spec.action_dim), jnp.zeros(()), jnp.zeros(()), observation, outcome)
 
 
 def act(
@@ -101,6 +102,7 @@ def act(
 
 def advance(
     recipe: Recipe,
+    spec: EnvSpec,
     num_updates: int,
     state: RunState,
     root: Key,
@@ -114,6 +116,7 @@ def advance(
 
     Args:
       recipe: agent and replay.
+      spec: sizes of the environments.
       num_updates: U, static; 0 only collects.
       state: donated by the caller.
       root: the run's root key.
@@ -126,15 +129,15 @@ def advance(
     Returns:
       the new state, actions [E, 2A], and the mean of each metric over the updates, [M] (empty where U = 0).
     """
-    state, metrics = learn(recipe, num_updates, observations.shape[-1], state, root, step, rows, returns)
+    state, metrics = learn(recipe, spec, num_updates, state, root, step, rows, returns)
     params, scales = recipe.agent.actor_params(state.agent), latent_scales(recipe.config.executors)
     return state, act(recipe.agent, params, root, step, observations, random, scales), metrics
 
 
 def learn(
     recipe: Recipe,
+    spec: EnvSpec,
     num_updates: int,
-    observation_dim: int,
     state: RunState,
     root: Key,
     step: Array,
@@ -144,7 +147,7 @@ def learn(
 ) -> tuple[RunState, Array]:
     """`advance` without the acting; `priorities` [n] of the rows where an executor has ranked them."""
     agent, replay = recipe.agent, recipe.replay
-    chunk = packing.unpack(rows, observation_dim)
+    chunk = packing.unpack(rows, spec.observation_dim, packing.outcome_dim(spec.goals))
     agent_state = agent.observe(state.agent, chunk, returns)
     if priorities is None:
         priorities = _new_priorities(recipe, agent_state, root, step, chunk)
@@ -199,7 +202,8 @@ def metric_names(recipe: Recipe, spec: EnvSpec) -> Sequence[str]:
 def encode_rows(recipe: Recipe, spec: EnvSpec, params: Params, rows: Array) -> tuple[Array, Array]:
     """Packed rows [n, W] of the layer below in the terms of the layer in training, and which of them are usable."""
     assert recipe.agent.encode is not None
-    encoded, usable = recipe.agent.encode(params, packing.unpack(rows, spec.observation_dim))
+    chunk = packing.unpack(rows, spec.observation_dim, packing.outcome_dim(spec.goals))
+    encoded, usable = recipe.agent.encode(params, chunk)
     return packing.pack(encoded), usable
 
 
@@ -208,8 +212,8 @@ def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatch
     return Dispatches(
         init=jax.jit(partial(init_state, recipe, spec)),
         act=jax.jit(partial(act, recipe.agent, scales=latent_scales(recipe.config.executors))),
-        collect=jax.jit(partial(advance, recipe, 0), donate_argnums=0),
-        learn=jax.jit(partial(advance, recipe, num_updates), donate_argnums=0),
+        collect=jax.jit(partial(advance, recipe, spec, 0), donate_argnums=0),
+        learn=jax.jit(partial(advance, recipe, spec, num_updates), donate_argnums=0),
         actor_params=jax.jit(partial(copy_actor_params, recipe)),
         encode=jax.jit(partial(encode_rows, recipe, spec)) if recipe.agent.encode else None,
         metric_names=metric_names(recipe, spec),

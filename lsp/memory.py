@@ -12,7 +12,7 @@ from lsp.types import EnvSpec
 
 def replay_bytes(config: Config, spec: EnvSpec) -> int:
     """Bytes of the replay when full."""
-    return memory_bytes(config.replay.capacity, spec.observation_dim, spec.action_dim)
+    return memory_bytes(config.replay.capacity, *spec)
 
 
 def available_bytes() -> int | None:

@@ -26,7 +26,7 @@ class PipelinedLoop(Loop):
 
     def _compile(self, recipe: Recipe) -> None:
         self._store, self._learn = (
-            jax.jit(partial(learn, recipe, number, self.executors.spec.observation_dim), donate_argnums=0)
+            jax.jit(partial(learn, recipe, self.executors.spec, number), donate_argnums=0)
             for number in (0, self._updates_per_dispatch)
         )
 

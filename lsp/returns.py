@@ -15,11 +15,11 @@ class NStepReturns:
     the next one none for n-1 steps; n-1 rows are held back to even that out, so that the learner's shapes never change.
     """
 
-    def __init__(self, n: int, observation_dim: int) -> None:
-        """Fold `n` steps, at least 1, of rows as `lsp.rows` packs them."""
+    def __init__(self, n: int, observation_dim: int, outcome_dim: int = 0) -> None:
+        """Fold `n` steps, at least 1, of rows as `lsp.rows` packs them; outcomes stay those of the first step."""
         self._n = n
-        self._next = slice(-observation_dim, None)
-        self._reward, self._discount = -observation_dim - 2, -observation_dim - 1
+        self._next = slice(-observation_dim - outcome_dim, -outcome_dim or None)
+        self._reward, self._discount = self._next.start - 2, self._next.start - 1
         self._open: deque[np.ndarray] = deque()
         self._ready: deque[np.ndarray] = deque()
 

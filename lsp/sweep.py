@@ -37,8 +37,8 @@ def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int, devices: Se
         act=over_lanes(
             partial(act, recipe.agent, scales=latent_scales(recipe.config.executors)), 2, 4, arguments=5
         ),
-        collect=over_lanes(partial(advance, recipe, 0), 2, 6, arguments=7, donate=(0,)),
-        learn=over_lanes(partial(advance, recipe, num_updates), 2, 6, arguments=7, donate=(0,)),
+        collect=over_lanes(partial(advance, recipe, spec, 0), 2, 6, arguments=7, donate=(0,)),
+        learn=over_lanes(partial(advance, recipe, spec, num_updates), 2, 6, arguments=7, donate=(0,)),
         actor_params=over_lanes(partial(copy_actor_params, recipe), arguments=1),
         encode=None,
         metric_names=metric_names(recipe, spec),

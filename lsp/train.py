@@ -283,6 +283,8 @@ def _train(run: Run) -> bool:
 def describe(record: Mapping[str, Any], returns: Sequence[float], what: str) -> str:
     """A line for people about an evaluation, whose `returns` are those of episodes or of seeds."""
     text = f"{np.mean(returns):,.0f} ± {np.std(returns):,.0f} over {len(returns)} {what}"
+    if "success" in record:
+        text += f", success {np.mean(record['success']):.0%}"
     return f"step {record['step']:,}: {record['protocol']} policy returns {text}"
 
 

@@ -1,6 +1,6 @@
 """The records and contracts of `lsp`. Reading this file teaches the architecture.
 
-Axes, everywhere: B batch, S observation, A action, K critics, C capacity, E executors, n rows of a chunk.
+Axes, everywhere: B batch, S observation, A action, G goal, K critics, C capacity, E executors, n rows of a chunk.
 All state is a pytree of arrays. Keys are arguments and are never stored. Functions here named are pure and bare: only
 `loop.py` and `sweep.py` apply jit, donation, vmap and pmap, so that a notebook may choose otherwise.
 
@@ -27,11 +27,25 @@ State = Any  # an agent's state, opaque to everyone else
 ReplayState = Any
 
 
-class EnvSpec(NamedTuple):
-    """What an agent needs to know of an environment: sizes of its flat observation and of its action in [-1, 1]."""
+class GoalTask(NamedTuple):
+    """How a task judges goals. Its functions take arrays with any leading axes, NumPy's and JAX's alike."""
 
-    observation_dim: int
-    action_dim: int
+    dim: int  # G, numbers in a goal
+    reward: Callable[[Any, Any, Any], Any]  # goal achieved by the step [..., G], goal [..., G], env's reward [...]
+    terminated: Callable[[Any, Any], Any]  # whether achieving [..., G] with goal [..., G] ends the episode, bool[...]
+    on_host: bool = False  # whether the functions are the environment's own, which take NumPy arrays only
+    max_episode_steps: int | None = None  # the time limit, if there is one
+
+
+class EnvSpec(NamedTuple):
+    """What an agent needs to know of an environment.
+
+    The observation of a task with goals is flat as well: what it observes and then the goal, S numbers in all.
+    """
+
+    observation_dim: int  # S
+    action_dim: int  # A, each in [-1, 1]
+    goals: GoalTask | None = None
 
 
 class Transition(NamedTuple):
@@ -42,6 +56,7 @@ class Transition(NamedTuple):
     reward: Array  # f32[...]    raw environment reward; n-step: the discounted sum of n of them
     discount: Array  # f32[...]    gamma**n; 0 only where the task truly terminated, never at a time limit
     next_observation: Array  # f32[..., S] the true successor, never the first observation after a reset
+    outcome: Array | None = None  # f32[..., G + 2] of tasks with goals: goal achieved, step in its episode, failure
 
 
 class Batch(NamedTuple):
@@ -121,6 +136,7 @@ class Episode(NamedTuple):
     length: int  # environment steps
     terminated: bool  # true where the task ended it, False at a time limit
     info: dict[str, float]  # means over the episode of scalar `info` terms, such as forward speed
+    success: float | None = None  # 1 where its last step met the goal, else 0; None of tasks that do not say
 
 
 class Chunk(NamedTuple):

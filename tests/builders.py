@@ -57,7 +57,7 @@ def make_batch(rng: np.random.Generator, size: int = 6, spec: EnvSpec = SPEC, di
     def normal(*shape: int) -> np.ndarray:
         return rng.normal(size=shape).astype(np.float32)
 
-    observation_dim, action_dim = spec
+    observation_dim, action_dim, _ = spec
     transitions = Transition(
         observation=normal(size, observation_dim),
         action=normal(size, action_dim),

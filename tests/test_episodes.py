@@ -35,6 +35,22 @@ def test_a_term_that_comes_once_counts_for_the_whole_episode() -> None:
     assert meter.finish(True).info == {"success": 0.25}
 
 
+def test_success_is_that_of_the_last_step() -> None:
+    meter = EpisodeMeter()
+    for met in (0.0, np.bool_(True), False):
+        meter.add(0.0, {"is_success": met})
+    second = EpisodeMeter()
+    second.set_state(json.loads(json.dumps(meter.get_state())))
+    second.add(0.0, {"is_success": np.float32(1.0)})
+    for one, success in ((meter, 0.0), (second, 1.0)):
+        episode = one.finish(False)
+        assert (episode.success, episode.info) == (success, {})
+        one.add(0.0, {})
+        assert one.finish(False).success is None
+    episodes = [Episode(0.0, 1, False, {}, success) for success in (1.0, 0.0, 1.0, None)]
+    assert summarize(episodes)["success"] == pytest.approx(2 / 3)
+
+
 def test_meter_goes_on_exactly(rng: np.random.Generator) -> None:
     """Through JSON, in the middle of an episode; float32 terms are summed in float64 on either side."""
     rewards, terms = rng.normal(size=20).tolist(), rng.normal(size=20).astype(np.float32)

@@ -63,7 +63,7 @@ def test_environment_that_never_starts(tmp_path: Path, capfd: Any) -> None:
     [
         ("discrete", "actions Discrete(3) are not supported"),
         ("image", "image observations (8, 8, 3) are not supported"),
-        ("dict", "Dict observations (goal environments) are not supported"),
+        ("dict", "Dict observations (desired_goal, observation) are supported of goal environments only"),
         ("unbounded", "unbounded actions are not supported"),
     ],
 )

@@ -198,7 +198,7 @@ def test_a_dispatch_copies_no_ring_of_a_million_rows(agent: str) -> None:
     chosen = {"real": ant_recipe().agent, "toy": make_toy(ANT)}[agent]
     recipe = Recipe(chosen, make_uniform(2**20, 8), toy_config())
     copies, temporary = whole_array_copies(
-        lambda *arguments: advance(recipe, count, *arguments), *dispatch_shapes(recipe, count), min_elements=2**20
+        lambda *arguments: advance(recipe, ANT, count, *arguments), *dispatch_shapes(recipe, count), min_elements=2**20
     )
     assert copies == []
     assert temporary < 2**20
@@ -212,7 +212,7 @@ def test_two_seeds_side_by_side_copy_no_ring(count: int) -> None:
         lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), (state, key, chunk, returns, observations)
     )
     shapes = (*pair[:2], step, *pair[2:], random)
-    function = jax.vmap(lambda *arguments: advance(recipe, count, *arguments), in_axes=(0, 0, None, 0, 0, 0, None))
+    function = jax.vmap(lambda *arguments: advance(recipe, ANT, count, *arguments), in_axes=(0, 0, None, 0, 0, 0, None))
     copies, temporary = whole_array_copies(function, *shapes, min_elements=2**16)
     assert copies == []
     assert temporary < 2**20

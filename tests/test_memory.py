@@ -13,7 +13,7 @@ from lsp import memory
 from lsp.config import Config, ConfigError, ReplayConfig
 from lsp.loop import example_transition
 from lsp.replay import make_uniform
-from lsp.types import EnvSpec
+from lsp.types import EnvSpec, GoalTask
 
 ANT = EnvSpec(observation_dim=125, action_dim=8)
 
@@ -22,7 +22,10 @@ def config_of(capacity: int) -> Config:
     return dataclasses.replace(Config(), replay=ReplayConfig(capacity=capacity))
 
 
-@pytest.mark.parametrize("spec", [ANT, EnvSpec(3, 1)])
+GOALS = GoalTask(2, lambda *goals: goals, lambda *goals: goals)
+
+
+@pytest.mark.parametrize("spec", [ANT, EnvSpec(3, 1), EnvSpec(5, 1, GOALS)])
 def test_replay_bytes_are_those_allocated(spec: EnvSpec) -> None:
     state = jax.eval_shape(lambda: make_uniform(1000, 8).init(example_transition(spec)))
     allocated = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))

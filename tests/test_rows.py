@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lsp import rows
-from lsp.types import Transition
+from lsp.types import GoalTask, Transition
 
 OBSERVATION, ACTION = 5, 3
 
@@ -20,14 +20,35 @@ def transition(rng: np.random.Generator, *leading: int) -> Transition:
     return Transition(numbers(OBSERVATION), numbers(ACTION), numbers(), numbers(), numbers(OBSERVATION))
 
 
+@pytest.mark.parametrize("library", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_rows_of_tasks_with_goals_hold_outcomes_at_their_end(
+    rng: np.random.Generator, library: Callable[..., Any]
+) -> None:
+    task = GoalTask(2, lambda *goals: goals, lambda *goals: goals)
+    original = Transition(*map(library, [*transition(rng, 7)[:5], rng.normal(size=(7, 4)).astype(np.float32)]))
+    packed = rows.pack(original)
+    assert packed.shape == (7, rows.width(OBSERVATION, ACTION, task))
+    np.testing.assert_array_equal(packed[:, -4:], original.outcome)
+    for field, back in zip(original, rows.unpack(packed, OBSERVATION, rows.outcome_dim(task)), strict=True):
+        np.testing.assert_array_equal(field, back)
+
+
+def test_another_goal(rng: np.random.Generator) -> None:
+    observation, goal = rng.normal(size=(3, OBSERVATION)), rng.normal(size=(3, 2))
+    changed = rows.with_goal(observation, goal)
+    np.testing.assert_allclose(changed[:, :3], observation[:, :3], rtol=1e-6)
+    np.testing.assert_allclose(changed[:, 3:], goal, rtol=1e-6)
+
+
 @pytest.mark.parametrize("leading", [(), (7,), (2, 3), (0,)])
 @pytest.mark.parametrize("library", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
 def test_unpack_inverts_pack(rng: np.random.Generator, leading: tuple[int, ...], library: Callable[..., Any]) -> None:
-    original = Transition(*map(library, transition(rng, *leading)))
+    original = Transition(*map(library, transition(rng, *leading)[:5]))
     packed = rows.pack(original)
     assert packed.shape == (*leading, rows.width(OBSERVATION, ACTION))
     assert isinstance(packed, np.ndarray) == (library is np.asarray)
-    for field, back in zip(original, rows.unpack(packed, OBSERVATION), strict=True):
+    assert rows.unpack(packed, OBSERVATION).outcome is None
+    for field, back in zip(original[:5], rows.unpack(packed, OBSERVATION)[:5], strict=True):
         assert type(back) is type(field)
         np.testing.assert_array_equal(back, field, strict=True)
 
@@ -44,7 +65,7 @@ def test_order_in_a_row() -> None:
 
 def test_unpacked_numpy_rows_are_views() -> None:
     packed = np.zeros((2, rows.width(OBSERVATION, ACTION)), np.float32)
-    for number, field in enumerate(rows.unpack(packed, OBSERVATION), start=1):
+    for number, field in enumerate(rows.unpack(packed, OBSERVATION)[:5], start=1):
         field[...] = number
     expected = np.repeat([1, 2, 3, 4, 5], [OBSERVATION, ACTION, 1, 1, OBSERVATION])
     np.testing.assert_array_equal(packed, [expected, expected])

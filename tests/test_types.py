@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import pytest
 
 from lsp import agents
-from lsp.types import ActionSample, EnvSpec, Recipe, Transition
+from lsp.envs import goals
+from lsp.types import ActionSample, EnvSpec, GoalTask, Recipe, Transition
 
-SPEC = EnvSpec(observation_dim=5, action_dim=3)
+GOALS = GoalTask(2, partial(goals.cost, radius=0.1), goals.never)
+SPEC = EnvSpec(observation_dim=5, action_dim=3, goals=GOALS)
 ROWS, CAPACITY = 7, 1_000_000
 PRESETS = ("modern", "dissertation")
 Shaped = jax.ShapeDtypeStruct
@@ -26,7 +28,8 @@ def i32(*shape: int) -> Shaped:
 
 def transitions(*leading: int) -> Transition:
     observation, scalar = f32(*leading, SPEC.observation_dim), f32(*leading)
-    return Transition(observation, f32(*leading, SPEC.action_dim), scalar, scalar, observation)
+    action, outcome = f32(*leading, SPEC.action_dim), f32(*leading, GOALS.dim + 2)
+    return Transition(observation, action, scalar, scalar, observation, outcome)
 
 
 def key() -> Any:

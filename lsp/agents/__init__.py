@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lsp import fields, layering
-from lsp.agents import categorical, distributed, prioritized
+from lsp.agents import categorical, distributed, hindsight, prioritized
 from lsp.config import Config, Preset, dissertation, validate
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ REGISTRY: dict[str, Callable[[Config], Config]] = {
     "categorical": categorical.configure,
     "distributed": distributed.configure,
     "distributed_prioritized": distributed.configure_prioritized,
+    "hindsight": hindsight.configure,
 }
 
 
@@ -46,6 +47,9 @@ def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage
 
     Returns:
       The recipe, with the configuration as this layer trains under it.
+
+    Raises:
+      ConfigError: hindsight for an environment without goals.
     """
     # JAX is imported here and not above, because the command line reads the registry before it needs any of this.
     from lsp import replay
@@ -59,4 +63,5 @@ def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage
         memory = replay.make_uniform(config.replay.capacity, config.replay.batch_size)
     young = growing.young(config) if stage else ()
     config = layering.of_stage(config, stage, len(layers))
+    memory = hindsight.with_hindsight(memory, config, spec)
     return Recipe(make_agent(config, spec, layers, young), memory, config)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.lax import stop_gradient
 
-from lsp import flows, losses, normalizers
+from lsp import flows, losses, normalizers, rows
 from lsp.agents import learner
 from lsp.agents.critics import Target
 from lsp.agents.learner import ActorParams, LearnerState
@@ -77,10 +77,15 @@ def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
 
 
 def _observe(parts: Parts, state: LearnerState, chunk: Transition, returns: Array) -> LearnerState:
-    """Fold newly collected rows [n, ...] into the statistics; `returns` f32[n]: each row's discounted return so far."""
-    actor = state.actor
+    """Fold newly collected rows [n, ...] into the statistics; `returns` f32[n]: each row's discounted return so far.
+
+    Of tasks with goals, a row counts twice: with the goal it had, and with the one it achieved, as replay may show it.
+    """
+    actor, seen = state.actor, chunk.observation
+    if chunk.outcome is not None:
+        seen = jnp.concatenate([seen, rows.with_goal(seen, chunk.outcome[:, :-2])])
     if parts.config.normalize.observations:
-        actor = actor._replace(observation_stats=normalizers.update(actor.observation_stats, chunk.observation))
+        actor = actor._replace(observation_stats=normalizers.update(actor.observation_stats, seen))
     if parts.config.normalize.rewards:
         actor = actor._replace(return_stats=normalizers.update(actor.return_stats, returns))
     return state._replace(actor=actor)

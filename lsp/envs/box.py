@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Space
 
 
 class EnvironmentFault(RuntimeError):
@@ -22,16 +22,15 @@ class BoxEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
         """Wrap `env`, whose actions must be a bounded 1-D `Box` and its observations a `Box`; `name` is for errors."""
         super().__init__(env)
-        inner, outer = env.action_space, env.observation_space
+        inner = env.action_space
         assert isinstance(inner, Box)
-        assert isinstance(outer, Box)
         self.name = name
         self.episode_steps = 0
         self._low, self._high = inner.low, inner.high
         self._center = (inner.high + inner.low) / 2
         self._half_range = (inner.high - inner.low) / 2
         self.action_space = Box(-1.0, 1.0, inner.shape, np.float32)
-        self.observation_space = Box(-np.inf, np.inf, (math.prod(outer.shape),), np.float32)
+        self.observation_space = Box(-np.inf, np.inf, (self._width(env.observation_space),), np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -57,6 +56,10 @@ class BoxEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
             cause = "" if np.isfinite(action).all() else ", after an action that is not finite"
             raise self._fault(f"returned reward {reward} at step {self.episode_steps}{cause}")
         return self._observation(raw), reward, bool(terminated), bool(truncated), info
+
+    def _width(self, space: Space[Any]) -> int:
+        assert isinstance(space, Box)
+        return math.prod(space.shape)
 
     def _observation(self, raw: Any) -> np.ndarray:
         # A copy, always: some environments return the same array again and again.

@@ -10,16 +10,20 @@ import numpy as np
 from gymnasium import spaces
 
 from lsp.config import ConfigError
+from lsp.envs import robotics
 from lsp.envs.box import BoxEnv
+from lsp.envs.goal_box import KEYS, GoalBoxEnv
 
 if TYPE_CHECKING:
     from lsp.types import EnvSpec
 
 AnyEnv = gymnasium.Env[Any, Any]
+ROBOTICS = ("Fetch", "PointMaze", "AntMaze")
+"""How the names of tasks begin that gymnasium-robotics registers."""
 
 
 def make(name: str, /, **kwargs: Any) -> BoxEnv:
-    """Make the environment `name`: observation f32[S], action f32[A] in [-1, 1].
+    """Make the environment `name`: observation f32[S], action f32[A] in [-1, 1]. One with goals: a `GoalBoxEnv`.
 
     `name` is a Gymnasium id (`HalfCheetah-v5`), `module:id`, where the module registers the id, or `module:Class`.
     `kwargs` go to its constructor; `max_episode_steps` sets the time limit. Raises ConfigError.
@@ -29,20 +33,33 @@ def make(name: str, /, **kwargs: Any) -> BoxEnv:
         env = _make_raw(name, kwargs)
     try:
         _check_spaces(name, env)
+        return GoalBoxEnv(env, name) if isinstance(env.observation_space, spaces.Dict) else BoxEnv(env, name)
     except ConfigError:
         env.close()
         raise
-    return BoxEnv(env, name)
 
 
 def spec_of(env: AnyEnv) -> "EnvSpec":
-    """Sizes of an environment that `make` made."""
-    from lsp.types import EnvSpec  # imports JAX, which an executor's process can do without
+    """Sizes, and the goals if there are any, of an environment that `make` made."""
+    from lsp.types import EnvSpec, GoalTask  # imports JAX, which an executor's process can do without
 
     observation, action = env.observation_space.shape, env.action_space.shape
     assert observation is not None
     assert action is not None
-    return EnvSpec(observation_dim=observation[0], action_dim=action[0])
+    task = None
+    if isinstance(env, GoalBoxEnv):
+        task = GoalTask(env.goal_dim, *env.rules, max_episode_steps=_time_limit(env))
+    return EnvSpec(observation_dim=observation[0], action_dim=action[0], goals=task)
+
+
+def _time_limit(env: AnyEnv) -> int | None:
+    """Steps after which the innermost time limit of `env` ends an episode; None where there is none."""
+    limits = []
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            limits.append(env._max_episode_steps)  # Gymnasium has no public way to ask
+        env = env.env
+    return min(limits, default=None)
 
 
 def _make_raw(name: str, kwargs: dict[str, Any]) -> AnyEnv:
@@ -51,7 +68,7 @@ def _make_raw(name: str, kwargs: dict[str, Any]) -> AnyEnv:
     try:
         if module is not None and hasattr(module, item):
             return _instantiate(getattr(module, item), name, kwargs)
-        return gymnasium.make(item, disable_env_checker=True, **kwargs)
+        return _make_registered(name, item, kwargs)
     except ConfigError:
         raise
     except gymnasium.error.UnregisteredEnv as error:
@@ -62,6 +79,19 @@ def _make_raw(name: str, kwargs: dict[str, Any]) -> AnyEnv:
         arguments = ", ".join(f"{key}={value!r}" for key, value in kwargs.items()) or "its defaults"
         reason = f"{type(error).__name__}: {_one_line(error)}"
         raise ConfigError(f"environment {name!r} cannot be made with {arguments}: {reason}") from error
+
+
+def _make_registered(name: str, item: str, kwargs: dict[str, Any]) -> AnyEnv:
+    """Gymnasium's `make`; the goal tasks of gymnasium-robotics need not be imported first."""
+    if item.startswith(ROBOTICS) and item not in gymnasium.registry:
+        try:
+            importlib.import_module("gymnasium_robotics")
+        except ModuleNotFoundError as error:
+            remedy = "pip install 'lsp[robotics]'"
+            raise ConfigError(f"environment {name!r} needs gymnasium-robotics, an extra of lsp: {remedy}") from error
+    if item.startswith("Fetch"):
+        robotics.check_mujoco(name)
+    return gymnasium.make(item, disable_env_checker=True, **kwargs)
 
 
 def _import(module_name: str, name: str) -> Any:
@@ -97,11 +127,25 @@ def _check_spaces(name: str, env: AnyEnv) -> None:
 
 def _observation_problem(space: spaces.Space[Any]) -> str | None:
     if isinstance(space, spaces.Dict):
-        return "Dict observations (goal environments) are not supported by this agent; choose one with a vector"
+        return _goal_problem(space)
     if not isinstance(space, spaces.Box):
         return f"{type(space).__name__} observations are not supported; a Box of numbers is needed"
     if len(space.shape) == 3 or (len(space.shape) > 1 and space.dtype == np.uint8):
         return f"image observations {space.shape} are not supported; choose an environment with a vector of numbers"
+    return None
+
+
+def _goal_problem(space: spaces.Dict) -> str | None:
+    if not set(KEYS) <= space.keys():
+        has, needs = ", ".join(space.keys()), ", ".join(KEYS)
+        return f"Dict observations ({has}) are supported of goal environments only, which have {needs}"
+    for key in KEYS:
+        problem = None if isinstance(space[key], spaces.Dict) else _observation_problem(space[key])
+        if problem or isinstance(space[key], spaces.Dict):
+            return f"{key}: {problem or 'a Dict inside a Dict is not supported'}"
+    achieved, desired = space["achieved_goal"].shape, space["desired_goal"].shape
+    if achieved != desired:
+        return f"goals of shape {desired} are compared with achieved ones of shape {achieved}; they must be the same"
     return None
 
 

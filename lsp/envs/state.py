@@ -13,6 +13,8 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from lsp.config import ConfigError
 from lsp.envs.box import BoxEnv
+from lsp.envs.goal_box import GoalBoxEnv
+from lsp.envs.reacher import Reacher2DEnv
 from lsp.envs.toys import PointMassEnv
 
 AnyEnv = gymnasium.Env[Any, Any]
@@ -24,8 +26,9 @@ STATE_ATTRIBUTES: dict[type, tuple[str, ...]] = {
     PendulumEnv: ("state",),
     Continuous_MountainCarEnv: ("state",),
     PointMassEnv: ("state",),
+    Reacher2DEnv: ("state", "goal"),
 }
-KNOWN_WRAPPERS = (BoxEnv, TimeLimit, OrderEnforcing, PassiveEnvChecker)
+KNOWN_WRAPPERS = (BoxEnv, GoalBoxEnv, TimeLimit, OrderEnforcing, PassiveEnvChecker)
 KNOWN_MUJOCO_MODULES = ("gymnasium.envs.mujoco.", "lsp.envs.")
 
 
@@ -44,7 +47,7 @@ def get_state(env: AnyEnv) -> dict[str, Any]:
     _require_restorable(env)
     wrappers, base = _layers(env)
     return {
-        "base": _get_mujoco(base) if _is_known_mujoco(base) else _get_attributes(base),
+        "base": (_get_mujoco(base) if _is_known_mujoco(base) else {}) | _get_attributes(base),
         "generator": base.np_random.bit_generator.state,
         "elapsed_steps": [_elapsed(wrapper) for wrapper in wrappers],
     }
@@ -59,8 +62,7 @@ def set_state(env: AnyEnv, state: dict[str, Any]) -> None:
         raise ConfigError(f"the saved state has {len(state['elapsed_steps'])} wrappers, {env} has {len(wrappers)}")
     if _is_known_mujoco(base):
         _set_mujoco(base, state["base"])
-    else:
-        _set_attributes(base, state["base"])
+    _set_attributes(base, state["base"])
     base.np_random.bit_generator.state = state["generator"]
     for wrapper, steps in zip(wrappers, state["elapsed_steps"], strict=True):
         _set_elapsed(wrapper, steps)
@@ -99,12 +101,17 @@ def _set_elapsed(wrapper: AnyWrapper, steps: int | None) -> None:
         wrapper._elapsed_steps = steps  # type: ignore[assignment]  # annotated as None by its first value
 
 
+def _attributes(base: AnyEnv) -> tuple[str, ...]:
+    """What `base` keeps beside a simulation; our own ants say so themselves, which spares importing MuJoCo here."""
+    return STATE_ATTRIBUTES.get(type(base), getattr(base, "state_attributes", ()))
+
+
 def _get_attributes(base: AnyEnv) -> dict[str, Any]:
-    return {name: np.array(getattr(base, name)) for name in STATE_ATTRIBUTES[type(base)]}
+    return {name: np.array(getattr(base, name)) for name in _attributes(base)}
 
 
 def _set_attributes(base: AnyEnv, saved: dict[str, Any]) -> None:
-    for name in STATE_ATTRIBUTES[type(base)]:
+    for name in _attributes(base):
         present = np.shape(getattr(base, name))
         if name not in saved or saved[name].shape != present:
             raise ConfigError(f"the saved state does not fit {base}: {name} of shape {present} is missing from it")

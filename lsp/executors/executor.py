@@ -7,7 +7,7 @@ import numpy as np
 from lsp import envs
 from lsp.episodes import EpisodeMeter
 from lsp.returns import NStepReturns
-from lsp.rows import width
+from lsp.rows import outcome_dim, width
 from lsp.types import Episode
 
 
@@ -30,7 +30,7 @@ class Executor:
         self._seed, self._gamma = seed, gamma
         self._steps = 0  # over all episodes
         self._width = width(*self.spec)
-        self._returns = NStepReturns(n_step, self.spec.observation_dim)
+        self._returns = NStepReturns(n_step, self.spec.observation_dim, outcome_dim(self.spec.goals))
         self._meter = EpisodeMeter()
         self._discounted_return = 0.0
 
@@ -42,14 +42,17 @@ class Executor:
     def step(self, env_action: np.ndarray, layer_action: np.ndarray) -> Step:
         """Step once with f32[A] each; after the end of an episode the next one has begun."""
         dim = self.spec.observation_dim
+        action_end = dim + self.spec.action_dim
         observation, reward, terminated, truncated, info = self.env.step(env_action)
         self._steps += 1
         row = np.empty(self._width, np.float32)
         row[:dim] = self.observation
-        row[dim : -dim - 2] = layer_action
-        row[-dim - 2] = reward
-        row[-dim - 1] = 0.0 if terminated else self._gamma
-        row[-dim:] = observation
+        row[dim:action_end] = layer_action
+        row[action_end] = reward
+        row[action_end + 1] = 0.0 if terminated else self._gamma
+        row[action_end + 2 : action_end + 2 + dim] = observation
+        if isinstance(self.env, envs.GoalBoxEnv):
+            row[action_end + 2 + dim :] = self.env.outcome
         ended = terminated or truncated
         self._returns.push(row, ended)
         self._discounted_return = self._gamma * self._discounted_return + reward

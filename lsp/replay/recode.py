@@ -51,7 +51,7 @@ def _recode_ring(ring: Ring, rewrite: Rewrite, key: Key) -> tuple[Ring, Array]:
         rows, usable = carry
         start, slots = _block(i, block, capacity)
         old = jax.lax.dynamic_slice_in_dim(rows, start, block)
-        new, ok = rewrite(packing.unpack(old, ring.observation_dim))
+        new, ok = rewrite(packing.unpack(old, ring.observation_dim, ring.outcome_dim))
         due = slots >= i * block  # the last block begins early where it would not fit: never rewrite a row twice
         merged = jnp.where(due[:, None], packing.pack(new), old)
         known = jnp.where(due, ok, jax.lax.dynamic_slice_in_dim(usable, start, block))

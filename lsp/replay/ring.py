@@ -1,6 +1,7 @@
 """Circular storage of transitions on the device, shared by every kind of replay.
 
-Memory: 4*(2S + A + 2) bytes a row; 1.04 GB for a million transitions of `lsp/RllabAnt-v0` (S = 125, A = 8).
+Memory: 4*(2S + A + 2) bytes a row and, with goals, 4*(G + 2) more; 1.04 GB for a million transitions of
+`lsp/RllabAnt-v0` (S = 125, A = 8).
 
 In one dispatch, write first and sample after: the other order makes XLA copy the whole ring.
 """
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lsp import rows
-from lsp.types import Array, Transition
+from lsp.types import Array, GoalTask, Transition
 
 
 @flax.struct.dataclass
@@ -23,18 +24,20 @@ class Ring:
     position: Array  # i32[] where the next row goes
     size: Array  # i32[] rows filled
     observation_dim: int = flax.struct.field(pytree_node=False)
+    outcome_dim: int = flax.struct.field(pytree_node=False, default=0)
 
 
-def memory_bytes(capacity: int, observation_dim: int, action_dim: int) -> int:
+def memory_bytes(capacity: int, observation_dim: int, action_dim: int, goals: GoalTask | None = None) -> int:
     """Bytes of the rows of a ring."""
-    return 4 * capacity * rows.width(observation_dim, action_dim)
+    return 4 * capacity * rows.width(observation_dim, action_dim, goals)
 
 
 def init(example: Transition, capacity: int) -> Ring:
     """An empty ring for rows like `example` (no leading axis)."""
     zero = jnp.zeros((), jnp.int32)
-    shape = (capacity, rows.width(example.observation.shape[-1], example.action.shape[-1]))
-    return Ring(jnp.zeros(shape), zero, zero.copy(), example.observation.shape[-1])
+    outcome_dim = 0 if example.outcome is None else example.outcome.shape[-1]
+    shape = (capacity, rows.width(example.observation.shape[-1], example.action.shape[-1]) + outcome_dim)
+    return Ring(jnp.zeros(shape), zero, zero.copy(), example.observation.shape[-1], outcome_dim)
 
 
 def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
@@ -60,7 +63,7 @@ def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
 
 def gather(ring: Ring, slots: Array) -> Transition:
     """The transitions in `slots`, i32[B]; slots must lie in [0, capacity)."""
-    return rows.unpack(ring.rows.at[slots].get(mode="promise_in_bounds"), ring.observation_dim)
+    return rows.unpack(ring.rows.at[slots].get(mode="promise_in_bounds"), ring.observation_dim, ring.outcome_dim)
 
 
 def dump(ring: Ring, size: int) -> Ring:

@@ -13,6 +13,7 @@ import pytest
 
 from lsp import agents, run
 from lsp.agents import learner, prioritized, sac_lsp
+from lsp.agents.parts import make_parts
 from lsp.config import Config, ReplayConfig
 from lsp.loop import Loop, RunState, Stream, advance, example_transition, stream_key
 from lsp.types import Batch
@@ -64,7 +65,7 @@ def program(replay: ReplayConfig) -> str:
 
     def dispatch(key: jax.Array, rows: jax.Array) -> Any:
         state = RunState(recipe.agent.init(key), recipe.replay.init(example_transition(SPEC)))
-        return advance(recipe, 2, state, key, jnp.int32(9), rows, rows[:, 0], rows[:1, :3], jnp.bool_(False))
+        return advance(recipe, SPEC, 2, state, key, jnp.int32(9), rows, rows[:, 0], rows[:1, :3], jnp.bool_(False))
 
     width = 2 * SPEC.observation_dim + SPEC.action_dim + 2
     return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(dispatch)(jax.random.key(0), jnp.zeros((4, width)))))
@@ -124,7 +125,7 @@ def moved(config: Config, **weights: np.ndarray) -> set[str]:
         state = agent.init(jax.random.key(0))
         return state.actor.params, agent.update(state, batch, jax.random.key(1))[0].actor.params
 
-    flat = sac_lsp._make_parts(config, SPEC).flat
+    flat = make_parts(config, SPEC).flat
     before, after = learn(batch)
     return {
         name for name in flat.sizes
@@ -144,12 +145,12 @@ def test_new_rows_may_come_with_their_own_error(rng: np.random.Generator) -> Non
     recipe = agents.build(config, SPEC)
     batch = make_batch(rng, 8).transitions
     batch = batch._replace(reward=np.linspace(0, 3, 8, dtype=np.float32))
-    rows = np.concatenate([x if x.ndim == 2 else x[:, None] for x in batch], axis=1)
+    rows = np.concatenate([x if x.ndim == 2 else x[:, None] for x in batch[:5]], axis=1)
 
     @jax.jit
     def collect(key: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         state = RunState(recipe.agent.init(key), recipe.replay.init(example_transition(SPEC)))
-        state, *_ = advance(recipe, 0, state, key, jnp.int32(9), rows, rows[:, 0], rows[:1, :3], jnp.bool_(False))
+        state, *_ = advance(recipe, SPEC, 0, state, key, jnp.int32(9), rows, rows[:, 0], rows[:1, :3], jnp.bool_(False))
         actor = recipe.agent.actor_params(state.agent)
         errors = recipe.agent.priority(actor, batch, stream_key(key, Stream.PRIORITIZE, 9))
         return state.replay.tree.levels[-1].ravel()[:8], errors

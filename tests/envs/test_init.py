@@ -6,8 +6,15 @@ from lsp.envs.rllab_ant import RllabAntEnv
 
 
 def test_importing_registers_the_ids_with_their_time_limits():
-    limits = {name: gymnasium.spec(name).max_episode_steps for name in ("lsp/RllabAnt-v0", "lsp/PointMass-v0")}
-    assert limits == {"lsp/RllabAnt-v0": 1000, "lsp/PointMass-v0": 50}
+    limits = {
+        "lsp/RllabAnt-v0": 1000,
+        "lsp/PointMass-v0": 50,
+        "lsp/Reacher2D-v0": 50,
+        "lsp/RllabAntGoal-v0": 500,
+        "lsp/RllabAntVelocity-v0": 500,
+        "lsp/RllabAntStudy-v0": 1000,
+    }
+    assert {name: gymnasium.spec(name).max_episode_steps for name in limits} == limits
 
 
 @pytest.mark.parametrize("name", lsp.envs.__all__)

@@ -14,6 +14,9 @@ from lsp.envs.toys import PointMassEnv
 RESTORABLE = (
     "lsp/RllabAnt-v0",
     "lsp/PointMass-v0",
+    "lsp/Reacher2D-v0",
+    "lsp/RllabAntGoal-v0",
+    "lsp/RllabAntStudy-v0",
     "Ant-v5",
     "Ant-v4",
     "HalfCheetah-v5",

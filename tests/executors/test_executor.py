@@ -87,6 +87,25 @@ def test_rows_are_what_the_bare_environment_did(name: str, n_step: int) -> None:
         np.testing.assert_allclose([row.reward, row.discount], [expected.reward, expected.discount], 1e-5, 1e-6)
 
 
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_rows_of_a_task_with_goals(n_step: int) -> None:
+    """Each has the goal that its own step achieved, and that step's number, also where returns are of several."""
+    executor, bare = task("lsp/Reacher2D-v0", 3, n_step), envs.make("lsp/Reacher2D-v0", max_episode_steps=LIMIT)
+    chosen, expected = actions(2, 3 * LIMIT), []
+    executor.reset()
+    bare.reset(seed=3)
+    for number, action in enumerate(chosen):
+        bare.step(action)
+        expected.append([*bare.outcome[:2], number % LIMIT, 0.0])
+        if number % LIMIT == LIMIT - 1:
+            bare.reset()
+    found = [rows.unpack(step.row, 10, 4) for step in run(executor, chosen) if step.row is not None]
+    assert len(found) == 3 * LIMIT - n_step + 1
+    for row, outcome, action in zip(found, expected, chosen, strict=False):
+        np.testing.assert_allclose(row.outcome, outcome, rtol=1e-6)
+        np.testing.assert_array_equal(row.action, action + 10)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_time_limit_is_no_termination(name: str) -> None:
     executor = task(name)

@@ -1,0 +1,104 @@
+"""How tasks judge goals: whether one is met, what that is worth, and whether it ends the episode.
+
+The functions here take arrays with any leading axes, NumPy's and JAX's alike, so that one and the same function judges
+a step on the host and relabels a batch on the device.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from lsp.config import ConfigError
+
+Judge = Callable[[Any, Any, Any], Any]
+"""Goal achieved [..., G], goal [..., G], the environment's own reward [...] -> reward [...]."""
+
+
+class Rules(NamedTuple):
+    """How a task judges goals."""
+
+    reward: Judge
+    terminated: Callable[[Any, Any], Any]  # achieved [..., G], goal [..., G] -> bool[...] whether that ends the episode
+    on_host: bool = False  # whether these are the environment's own functions, which take NumPy arrays only
+
+
+def distance(achieved: Any, goal: Any) -> Any:
+    """|achieved - goal|, [..., G] -> [...]."""
+    return ((achieved - goal) ** 2).sum(-1) ** 0.5
+
+
+def cost(achieved: Any, goal: Any, env_reward: Any, *, radius: float) -> Any:
+    """0 within `radius` of the goal, else -1."""
+    del env_reward
+    return (distance(achieved, goal) <= radius) - 1.0
+
+
+def bonus(achieved: Any, goal: Any, env_reward: Any, *, radius: float) -> Any:
+    """1 within `radius` of the goal, else 0."""
+    del env_reward
+    return 1.0 * (distance(achieved, goal) <= radius)
+
+
+def never(achieved: Any, goal: Any) -> Any:
+    """No goal ends the episode."""
+    return distance(achieved, goal) < 0.0
+
+
+def rules_of(env: gymnasium.Env[Any, Any], name: str) -> Rules:
+    """The rules of an environment with goals: as array functions where they are known, else its own functions.
+
+    Raises:
+      ConfigError: it has no `compute_reward` that judges a batch of goals; `name` is for the message.
+    """
+    base = env.unwrapped
+    if hasattr(base, "rules"):
+        return base.rules
+    if type(base).__module__.startswith("gymnasium_robotics."):
+        from lsp.envs import robotics
+
+        known = robotics.rules_of(base)
+        if known is not None:
+            return known
+    return _own_rules(base, name)
+
+
+def _own_rules(base: Any, name: str) -> Rules:
+    rules = Rules(partial(_own_reward, base), partial(_own_terminated, base), on_host=True)
+    size = int(np.prod(base.observation_space["desired_goal"].shape))
+    pair = np.zeros((2, size), np.float32)
+    try:
+        rules.reward(pair, pair, np.zeros(2, np.float32))
+        rules.terminated(pair, pair)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        problem = f"its compute_reward cannot judge a batch of goals f[2, {size}] with empty infos ({reason})"
+        raise ConfigError(f"environment {name!r}: {problem}; choose another, or make it do so") from error
+    return rules
+
+
+def _rows(base: Any, goals: Any) -> Any:
+    """Goals [..., G] as the environment shapes them, [n, ...]."""
+    return np.asarray(goals).reshape(-1, *base.observation_space["desired_goal"].shape)
+
+
+def _infos(goals: Any) -> Sequence[dict[str, Any]]:
+    return [{} for _ in range(len(goals))]
+
+
+def _own_reward(base: Any, achieved: Any, goal: Any, env_reward: Any) -> Any:
+    rows = _rows(base, goal)
+    rewards = np.asarray(base.compute_reward(_rows(base, achieved), rows, _infos(rows)), np.float32)
+    return rewards.reshape(np.shape(env_reward))
+
+
+def _own_terminated(base: Any, achieved: Any, goal: Any) -> Any:
+    rows = _rows(base, goal)
+    if not hasattr(base, "compute_terminated"):
+        return np.zeros(np.shape(goal)[:-1], bool)
+    # One by one: gymnasium-robotics's functions reduce a batch to one truth value, or ignore it.
+    pairs = zip(_rows(base, achieved), rows, strict=True)
+    ended = [bool(base.compute_terminated(achieved, goal, {})) for achieved, goal in pairs]
+    return np.array(ended, bool).reshape(np.shape(goal)[:-1])

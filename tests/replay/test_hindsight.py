@@ -1,0 +1,261 @@
+"""Hindsight against a naive twin that remembers every episode, over rings fed by several executors, wrapped or not.
+
+Every row achieves a goal of its own, a number, so that a drawn goal tells which row it is from.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lsp.replay import make_hindsight, make_prioritized, make_uniform, ring
+from lsp.replay.hindsight import Options, _judge, relabel, steps_after
+from lsp.replay.ring import Ring
+from lsp.types import GoalTask, Transition
+
+CAPACITY, LIMIT, GAMMA, DRAWS = 37, 7, 0.9, 200
+STRATEGIES = ("future", "final", "episode", "random")
+
+
+def reward(achieved: Any, goal: Any, env_reward: Any) -> Any:
+    """Tells its arguments apart."""
+    return 2.0 * achieved[..., 0] - 3.0 * goal[..., 0] + env_reward
+
+
+def terminated(achieved: Any, goal: Any) -> Any:
+    return abs(achieved[..., 0] - goal[..., 0]) < 0.5
+
+
+TASK = GoalTask(2, reward, terminated, max_episode_steps=LIMIT)
+
+
+class Row(NamedTuple):
+    """The twin's row: what it achieved is `number`, of which the goal is [number, -number]."""
+
+    number: int
+    executor: int
+    episode: int
+    step: int
+    goal: int
+    failed: bool
+
+
+class Streams:
+    """Executors whose episodes end at random: terminated, truncated at the limit, or broken off without a word."""
+
+    def __init__(self, count: int, rng: np.random.Generator) -> None:
+        self.count, self.rng, self.number = count, rng, 0
+        self.episodes, self.steps = np.arange(count), np.zeros(count, int)
+
+    def step(self) -> list[Row]:
+        return [self._step(executor) for executor in range(self.count)]
+
+    def _step(self, executor: int) -> Row:
+        self.number += 1
+        kind = self.rng.choice(["on", "failed", "met", "broken"], p=[0.8, 0.08, 0.06, 0.06])
+        goal = self.number if kind == "met" else -1 - int(self.episodes[executor])
+        row = Row(self.number, executor, self.episodes[executor], self.steps[executor], goal, kind == "failed")
+        self.steps[executor] += 1
+        if kind != "on" or self.steps[executor] == LIMIT:
+            self.episodes[executor], self.steps[executor] = self.episodes.max() + 1, 0
+        return row
+
+
+def to_transition(rows: Sequence[Row]) -> Transition:
+    number, _, _, step, goal, failed = (np.array(column, np.float32) for column in zip(*rows, strict=True))
+    goals = np.stack([goal, -goal], axis=-1)
+    return Transition(
+        observation=np.concatenate([np.stack([number, step], axis=-1), goals], axis=-1),
+        action=number[:, None],
+        reward=number / 10,
+        discount=np.where((failed > 0) | (goal == number), 0.0, GAMMA).astype(np.float32),
+        next_observation=np.concatenate([np.stack([number + 0.5, step + 1], axis=-1), goals], axis=-1),
+        outcome=np.stack([number, -number, step, failed], axis=-1),
+    )
+
+
+add = jax.jit(ring.add)
+init = jax.jit(ring.init, static_argnums=1)
+
+
+def example() -> Transition:
+    return jax.tree.map(lambda leaf: leaf[0], to_transition([Row(0, 0, 0, 0, 0, False)]))
+
+
+def fill(executors: int, steps: int, block: int) -> tuple[Ring, list[Row]]:
+    """A ring, and its twin as a list of rows by slot, after so many steps of all executors."""
+    streams, newest = Streams(executors, np.random.default_rng([executors, steps])), deque(maxlen=CAPACITY)
+    state, position = init(example(), CAPACITY), 0
+    for _ in range(steps // block):
+        chunk = [row for _ in range(block) for row in streams.step()]
+        state, _ = add(state, to_transition(chunk))
+        newest.extend(chunk)
+        position += len(chunk)
+    slots = [(position - len(newest) + i) % CAPACITY for i in range(len(newest))]
+    return state, [row for _, row in sorted(zip(slots, newest, strict=True))]
+
+
+def allowed(rows: Sequence[Row], own: Row, strategy: str, include_own: bool) -> set[int]:
+    """Numbers of the rows whose goals `own` may take."""
+    episode = [row for row in rows if row.episode == own.episode]
+    last = max(row.step for row in episode)
+    match strategy:
+        case "future":
+            found = {row.number for row in episode if row.step >= own.step}
+        case "final":
+            found = {row.number for row in episode if row.step == last}
+        case "episode":
+            found = {row.number for row in episode}
+        case _:
+            found = {row.number for row in rows}
+    return found if include_own else found - {own.number}
+
+
+@lru_cache
+def drawer(executors: int, strategy: Any, include_own: bool) -> Callable[..., Transition]:
+    """Every slot relabelled `DRAWS` times, [DRAWS, C, ...]; arguments: ring, key, k."""
+
+    @jax.jit
+    def draw(state: Ring, key: Any, k: Any) -> Transition:
+        options = Options(TASK, GAMMA, executors, strategy, k, include_own)
+        slots = jnp.arange(CAPACITY) % state.size
+        return jax.vmap(lambda key: relabel(state, slots, key, options))(jax.random.split(key, DRAWS))
+
+    return draw
+
+
+FILLINGS = {1: [(5, 1), (90, 1)], 3: [(11, 1), (60, 4)], 5: [(7, 7), (35, 7)]}  # steps and block by executors
+
+
+@pytest.mark.parametrize("include_own", [True, False])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_goals_are_those_that_the_twin_allows_and_all_of_them(strategy: str, include_own: bool) -> None:
+    """Of the row's own episode, and no other; with k = 1e9 a row keeps its goal only where there is no other."""
+    counts = (1, 3, 5) if (strategy, include_own) == ("future", True) else (3,)  # each compiles anew
+    for executors, (steps, block) in [(count, filling) for count in counts for filling in FILLINGS[count]]:
+        state, rows = fill(executors, steps, block)
+        drawn = drawer(executors, strategy, include_own)(state, jax.random.key(1), 1e9).observation[..., 2]
+        drawn = np.asarray(drawn)
+        for slot, own in enumerate(rows):
+            wanted = allowed(rows, own, strategy, include_own) or {own.goal}
+            found = set(drawn[:, slot].astype(int).tolist())
+            assert found <= wanted
+            assert strategy == "random" or found == wanted
+
+
+def test_rewards_terminations_and_goals_of_the_twin() -> None:
+    """k / (k + 1) of the rows take another goal. A failure ends, a met goal ends, nothing else does; the rest stays."""
+    state, rows = fill(3, 60, 4)
+    drawn = jax.tree.map(np.asarray, drawer(3, "episode", True)(state, jax.random.key(2), 4.0))
+    stored = to_transition(rows)
+    goal, number = drawn.observation[..., 2], np.array([row.number for row in rows])
+    kept = goal == stored.observation[None, :, 2]
+    met = np.array([row.goal == row.number for row in rows])
+    assert 0.17 < np.mean(kept[:, ~met]) < 0.23  # of the others, some take the goal that they had
+    np.testing.assert_array_equal(drawn.observation[..., 3], -goal)
+    np.testing.assert_array_equal(drawn.next_observation[..., 2:], drawn.observation[..., 2:])
+    for now, before in ((drawn.observation, stored.observation), (drawn.next_observation, stored.next_observation)):
+        np.testing.assert_array_equal(now[..., :2], np.broadcast_to(before[:, :2], (*goal.shape, 2)))
+    np.testing.assert_allclose(drawn.reward, 2 * number - 3 * goal + number / 10, rtol=1e-5)
+    failed = np.array([row.failed for row in rows])
+    np.testing.assert_array_equal(drawn.discount, np.where(failed | (goal == number), 0.0, np.float32(GAMMA)))
+    assert np.any(drawn.discount[:, met] > 0), "a row that met its goal goes on under another"
+    assert failed.any()
+    assert met.any()
+
+
+def test_goals_of_the_future_are_equally_likely() -> None:
+    state, rows = fill(3, 60, 4)
+    drawn = np.asarray(drawer(3, "future", True)(state, jax.random.key(3), 1e9).observation[..., 2])
+    statistic, degrees = 0.0, 0
+    for slot, own in enumerate(rows):
+        choices = sorted(allowed(rows, own, "future", True))
+        counts = np.array([np.sum(drawn[:, slot] == number) for number in choices])
+        expected = DRAWS / len(choices)
+        statistic += np.sum((counts - expected) ** 2) / expected
+        degrees += len(choices) - 1
+    assert degrees > 30
+    assert abs(statistic - degrees) < 5 * np.sqrt(2 * degrees)
+
+
+@pytest.mark.parametrize("limit", [LIMIT, None])
+def test_steps_after(limit: int | None) -> None:
+    """With a bound on the search and without."""
+    for executors in (1, 3):
+        find = jax.jit(partial(steps_after, num_executors=executors, max_episode_steps=limit))
+        for steps, block in FILLINGS[executors]:
+            state, rows = fill(executors, steps, block)
+            found = np.asarray(find(state, jnp.arange(CAPACITY) % len(rows)))[: len(rows)]
+            ends = [max(row.step for row in rows if row.episode == own.episode) for own in rows]
+            np.testing.assert_array_equal(found, [end - own.step for end, own in zip(ends, rows, strict=True)])
+
+
+def test_one_long_episode_that_fills_the_ring() -> None:
+    """Longer than the ring, and never ended: the newest row is its end."""
+    state, step = init(example(), CAPACITY), jax.jit(partial(steps_after, num_executors=1))
+    for number in range(100):
+        state, _ = add(state, to_transition([Row(number, 0, 0, number, -1, False)]))
+    ages = (99 - np.arange(CAPACITY)) % CAPACITY  # row 99 is the newest, in slot 99 % 37
+    np.testing.assert_array_equal(step(state, jnp.arange(CAPACITY)), ages)
+
+
+def test_k_zero_keeps_every_goal() -> None:
+    state, rows = fill(3, 60, 4)
+    drawn = drawer(3, "future", True)(state, jax.random.key(1), 0.0).observation
+    np.testing.assert_array_equal(drawn, np.broadcast_to(to_transition(rows).observation, drawn.shape))
+
+
+def test_judging_on_the_host_is_the_same() -> None:
+    """Also under vmap, where a batch has more leading axes."""
+    rng = np.random.default_rng(0)
+    achieved, goal = rng.integers(0, 3, (2, 4, 6, 2)).astype(np.float32)
+    env_reward = rng.normal(size=(4, 6)).astype(np.float32)
+    host = TASK._replace(
+        reward=lambda *arguments: np.asarray(reward(*map(np.asarray, arguments))),
+        terminated=lambda *arguments: np.asarray(terminated(*map(np.asarray, arguments))),
+        on_host=True,
+    )
+    for wrap in (lambda f: f, jax.vmap):
+        one, other = (jax.jit(wrap(partial(_judge, task)))(achieved, goal, env_reward) for task in (TASK, host))
+        np.testing.assert_allclose(one[0], other[0], rtol=1e-6)
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+@pytest.mark.parametrize("kind", ["uniform", "prioritized"])
+def test_a_wrapped_memory_draws_rows_as_before_and_judges_them(kind: str) -> None:
+    """Indices and weights are the memory's; states for the policy loss have goals of their own episodes too."""
+    if kind == "uniform":
+        memory = make_uniform(CAPACITY, 64)
+    else:
+        memory = make_prioritized(CAPACITY, 64, alpha=0.6, beta=0.4, policy_batch="uniform")
+    replay = make_hindsight(memory, TASK, GAMMA, num_executors=3, k=1e9, include_own=False)
+    streams, twin = Streams(3, np.random.default_rng(3)), {}
+    state, grow = replay.init(example()), jax.jit(replay.add)
+    for _ in range(12):
+        chunk = streams.step()
+        state = grow(state, to_transition(chunk), np.full(3, np.inf, np.float32))
+        twin |= {row.number: row for row in chunk}
+    batch = jax.jit(replay.sample)(state, jax.random.key(0))
+    plain = jax.jit(memory.sample)(state, jax.random.split(jax.random.key(0), 3)[0])
+    np.testing.assert_array_equal(batch.indices, plain.indices)
+    np.testing.assert_array_equal(batch.weights, plain.weights)
+    states = [batch.transitions.observation] + ([batch.policy_observation] if kind == "prioritized" else [])
+    for observations in map(np.asarray, states):
+        for number, _, goal, _ in observations.astype(int).tolist():
+            choices = allowed(list(twin.values()), twin[number], "future", False) or {twin[number].goal}
+            assert goal in choices
+    share = float(jax.jit(replay.metrics)(state, batch)["relabelled"])
+    changed = np.any(np.asarray(batch.transitions.observation) != np.asarray(plain.transitions.observation), axis=-1)
+    assert share == pytest.approx(changed.mean())
+    assert share > 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"strategy": "past"}, {"k": -1.0}, {"num_executors": 0}, {"gamma": 1.0}])
+def test_arguments_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"make_hindsight: .*{next(iter(wrong))}="):
+        make_hindsight(make_uniform(4, 2), TASK, **({"gamma": GAMMA} | wrong))
