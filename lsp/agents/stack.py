@@ -97,7 +97,7 @@ def make_encode(max_latent: float, layers: Sequence[Layer]) -> Encode:
 def check(layers: Sequence[Layer], spec: EnvSpec, prefix_observation: bool, source: str) -> None:
     """Raise ConfigError, in one line, unless the layers can lie below one for environments of the given sizes."""
     for layer in layers:
-        observations, actions = layer.spec
+        observations, actions = layer.spec.observation_dim, layer.spec.action_dim
         if actions != spec.action_dim:
             raise ConfigError(
                 f"{source}: its layers have {actions} actions and this environment has {spec.action_dim}: choose "
@@ -117,7 +117,8 @@ def check(layers: Sequence[Layer], spec: EnvSpec, prefix_observation: bool, sour
 def describe(layer: Layer) -> dict[str, Any]:
     """All of a layer but its values, as JSON values."""
     flow = {name: "inf" if value == float("inf") else value for name, value in fields.flatten(layer.config).items()}
-    return {"flow": flow, **layer.spec._asdict(), "normalized": layer.normalized}
+    sizes = {"observation_dim": layer.spec.observation_dim, "action_dim": layer.spec.action_dim}
+    return {"flow": flow, **sizes, "normalized": layer.normalized}
 
 
 def from_description(record: dict[str, Any]) -> Layer:
