@@ -169,3 +169,16 @@ class Priorities:
 def ranks(priorities: Sequence[float], among: Sequence[float]) -> list[int]:
     """1 for a priority that none of `among` exceeds, and one more for each that does."""
     return [1 + sum(other > priority for other in among) for priority in priorities]
+
+
+def project(atoms: np.ndarray, probs: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """A law brought onto a support, point by point: each shared between the two atoms around it."""
+    z = np.asarray(support, np.float64)
+    law = np.zeros(len(z))
+    for y, p in zip(np.asarray(atoms, np.float64), np.asarray(probs, np.float64), strict=True):
+        clipped = min(max(y, z[0]), z[-1])
+        cell = min(int(np.searchsorted(z, clipped, side="right")) - 1, len(z) - 2)
+        share = (clipped - z[cell]) / (z[cell + 1] - z[cell])
+        law[cell] += p * (1 - share)
+        law[cell + 1] += p * share
+    return law

@@ -3,7 +3,7 @@
 A `Head` is all that the agent's update knows of it. Targets are opaque to everyone else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -61,7 +61,7 @@ def make_support(config: CriticConfig) -> Array:
     return make(config.v_min, config.v_max, config.num_atoms)
 
 
-def support_warning(metrics: dict[str, float]) -> str | None:
+def support_warning(metrics: Mapping[str, Any]) -> str | None:
     """What to tell a person whose support is too small for the returns, if it is."""
     edge, clipped = metrics.get("edge_mass", 0.0), metrics.get("clip_rate", 0.0)
     if max(edge, clipped) <= WARN_ABOVE:
@@ -106,11 +106,15 @@ def _law_target(
     probs = categorical.join(jax.nn.softmax(outputs), support, config.target)
     atoms = categorical.soft_target_atoms(support, reward, discount, entropy_cost)
     atoms = jnp.broadcast_to(atoms, probs.shape)
-    if config.law == "hl_gauss":
-        law = categorical.hl_gauss(jnp.sum(probs * atoms, axis=-1), support)
-    else:
-        law = categorical.project(atoms, probs, support)
+    law = _on_support(config, support, atoms, probs)
     return stop_gradient(LawTarget(law, categorical.clip_rate(atoms, probs, support)))
+
+
+def _on_support(config: CriticConfig, support: Array, atoms: Array, probs: Array) -> Array:
+    """The law to fit, [..., N], of `probs` on `atoms` [..., N]."""
+    if config.law == "hl_gauss":
+        return categorical.hl_gauss(jnp.sum(probs * atoms, axis=-1), support)
+    return categorical.project(atoms, probs, support)
 
 
 def _law_loss(
@@ -137,7 +141,9 @@ def _law_loss(
 def _law_value_loss(
     config: Config, support: Array, value: Array, outputs: Array, entropy_cost: Array, weights: Array
 ) -> Array:
-    law = categorical.shift(_joined(config, support, outputs), support, stop_gradient(entropy_cost))
+    probs, cost = _joined(config, support, outputs), stop_gradient(entropy_cost)
+    atoms = categorical.soft_target_atoms(support, jnp.zeros_like(cost), jnp.ones_like(cost), cost)
+    law = _on_support(config.critic, support, atoms, probs)
     return jnp.mean(weights * categorical.cross_entropy(law, value))
 
 

@@ -31,6 +31,12 @@ SWITCHES: dict[str, Any] = {
     "flow.bias_std": 1.0,
     "flow.log_det": "approximate",
     "flow.linear_embedding": True,
+    "critic.kind": "categorical",
+    "critic.num_atoms": 11,
+    "critic.support": "even",
+    "critic.v_min": -30.0,
+    "critic.v_max": 30.0,
+    "critic.law": "hl_gauss",
     "critic.count": 3,
     "critic.hidden_sizes": (8,),
     "critic.layer_norm": False,
@@ -51,6 +57,7 @@ SWITCHES: dict[str, Any] = {
     "normalize.observations": False,
     "normalize.rewards": True,
 }
+OF_LAWS = {f"critic.{name}": "categorical" for name in ("num_atoms", "support", "v_min", "v_max", "law")}
 
 
 def program(config: Config) -> str:
@@ -64,19 +71,20 @@ def program(config: Config) -> str:
 
 
 @lru_cache
-def base(value_network: bool) -> str:
-    return program(tiny_config(**{"critic.value_network": value_network}))
+def base(value_network: bool, kind: str) -> str:
+    return program(tiny_config(**{"critic.value_network": value_network, "critic.kind": kind}))
 
 
 @pytest.mark.parametrize("name", SWITCHES)
 def test_every_switch_reaches_the_program(name: str) -> None:
     value_network = name == "policy.gradient"  # V is the likelihood ratio's baseline
-    overrides = {"critic.value_network": value_network}
+    kind = OF_LAWS.get(name, "scalar")
+    overrides = {"critic.value_network": value_network, "critic.kind": kind}
     if SWITCHES[name] is None:
         other = {"gamma": 0.5, "critic.space": "layer"}[name]
-        assert program(tiny_config(**overrides | {name: other})) == base(value_network)
+        assert program(tiny_config(**overrides | {name: other})) == base(value_network, kind)
     else:
-        assert program(tiny_config(**overrides | {name: SWITCHES[name]})) != base(value_network)
+        assert program(tiny_config(**overrides | {name: SWITCHES[name]})) != base(value_network, kind)
 
 
 def test_no_switch_is_forgotten() -> None:
