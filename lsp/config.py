@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lsp import executors_config, fields, layering
+from lsp import critic_config, executors_config, fields, layering
+from lsp.critic_config import CriticConfig as CriticConfig
 from lsp.executors_config import ExecutorsConfig as ExecutorsConfig
-from lsp.fields import AtLeastTwo, BelowOne, Count, Fraction, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
+from lsp.fields import BelowOne, Count, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
 from lsp.fields import ConfigError as ConfigError
 from lsp.goals_config import GoalsConfig as GoalsConfig
 from lsp.layering import GrowthConfig as GrowthConfig
@@ -45,44 +46,6 @@ class FlowConfig:
     """Log-determinant of tanh: 2(log 2 - u - softplus(-2u)), or the study's log(1 - tanh(u)^2 + 1e-6)."""
     linear_embedding: bool = False
     """No ReLU after the observation embedding's last layer."""
-
-
-@dataclass(frozen=True)
-class CriticConfig:
-    """Q networks and, where wanted, a V network."""
-
-    kind: Literal["scalar", "categorical"] = "scalar"
-    """Predict the expected soft return, or its law on fixed atoms (all below num-atoms to law are of these)."""
-    num_atoms: AtLeastTwo = 101
-    """Atoms of the law; 2 or more."""
-    support: Literal["symexp", "even"] = "symexp"
-    """Spacing of atoms: fine near zero and growing with the return, for any scale of rewards; or even."""
-    v_min: float = -2000.0
-    """First atom, in scaled reward; below the least discounted return, entropy terms included."""
-    v_max: float = 2000.0
-    """Last atom, in scaled reward; above the largest discounted return, entropy terms included."""
-    law: Literal["soft", "hl_gauss", "as_written"] = "soft"
-    """What the law is fitted to: the projected law of the soft return, by cross-entropy; its mean, smeared by a normal
-    (HL-Gauss, needs even atoms); or the study's Equations 3.1 and 3.2 to the letter, which learn nothing."""
-    count: Count = 2
-    """Q networks in the ensemble; at least 1."""
-    hidden_sizes: tuple[Count, ...] = (128, 128)
-    """Units of each hidden layer."""
-    layer_norm: bool = True
-    """LayerNorm before every ReLU."""
-    value_network: bool = False
-    """Learn V as well, bootstrap from its Polyak copy, and keep no target Q (SAC of 2018)."""
-    space: Literal["env", "layer"] = "env"
-    """What Q is a function of: the decoded action in [-1, 1], or the latent that the layer in training puts out."""
-    target: Literal["min", "mean", "independent", "cdf_max"] = "min"
-    """How the ensemble's next values are joined in the target. Of laws, min takes that of the smaller mean, mean the
-    mixture; each critic's own, and the largest distribution function, are choices of categorical critics only."""
-    loss: Literal["mse", "huber"] = "mse"
-    """Of scalar critics: squared error halved, or Huber's with threshold 1."""
-    tau: Fraction = 0.005
-    """Polyak step of the target network per update, in (0, 1]."""
-    learning_rate: Positive = 3e-4
-    """Adam step size of Q and V."""
 
 
 @dataclass(frozen=True)
@@ -285,14 +248,7 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     single = config.n_step == 1 or config.goals.kind == "none"
     yield "n_step", single, "1 with --goals.kind=hindsight, which judges single steps anew"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
-    critic, categorical = config.critic, config.critic.kind == "categorical"
-    yield "critic.v_max", critic.v_min < critic.v_max, f"above --critic.v-min={fields.to_text(critic.v_min)}"
-    why = "min or mean, or add --critic.kind=categorical"
-    yield "critic.target", categorical or critic.target in ("min", "mean"), why
-    even = critic.support == "even" or critic.law != "hl_gauss"
-    yield "critic.support", even, "even with --critic.law=hl_gauss"
-    why = "td or lap, or add --critic.kind=categorical"
-    yield "replay.priority", categorical or config.replay.priority != "kl", why
+    yield from critic_config.relations(config.critic, config.replay.priority)
     yield from layering.relations(config)
     yield "policy.gradient", has_baseline, "pathwise, or add --critic.value-network, which is its baseline"
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 
 from lsp import config as config_module
-from lsp import executors_config, fields
+from lsp import critic_config, executors_config, fields
 from lsp.agents import presets
 from lsp.config import (
     Config,
@@ -249,8 +249,8 @@ def test_the_least_that_goes_together() -> None:
 
 
 def test_every_field_says_what_it_is() -> None:
-    trees = [ast.parse(Path(module.__file__).read_text()) for module in (config_module, executors_config)]
-    body = [node for tree in trees for node in tree.body]
+    modules = (config_module, critic_config, executors_config)
+    body = [node for module in modules for node in ast.parse(Path(module.__file__).read_text()).body]
     silent = []
     for record in (node for node in body if isinstance(node, ast.ClassDef) and node.name.endswith("Config")):
         assert ast.get_docstring(record)

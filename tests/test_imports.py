@@ -19,8 +19,8 @@ AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs")
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
-    **dict.fromkeys(("executors_config", "layering", "goals_config"), ("fields",)),
-    "config": ("fields", "executors_config", "layering", "goals_config"),
+    **dict.fromkeys(("critic_config", "executors_config", "layering", "goals_config"), ("fields",)),
+    "config": ("fields", "critic_config", "executors_config", "layering", "goals_config"),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
     "episodes": ("types",),
     "returns": ("types", "rows"),

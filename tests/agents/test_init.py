@@ -67,7 +67,8 @@ def program(config: Config) -> str:
     update, (new_state, info) = jax.make_jaxpr(agent.update, return_shape=True)(state, BATCH, jax.random.key(0))
     chex.assert_trees_all_equal_shapes_and_dtypes(state, new_state)
     assert info.priorities.shape == BATCH.weights.shape
-    return re.sub(r"0x[0-9a-f]+", "", f"{init}{update}")
+    constants = [np.asarray(constant).tolist() for constant in update.consts]
+    return re.sub(r"0x[0-9a-f]+", "", f"{init}{update}{constants}")
 
 
 @lru_cache

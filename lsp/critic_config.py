@@ -1,0 +1,59 @@
+"""The part of a configuration that says what critics are; see `lsp.config`, which has the rest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from lsp.fields import AtLeastTwo, Count, Fraction, Positive, to_text
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Q networks and, where wanted, a V network."""
+
+    kind: Literal["scalar", "categorical"] = "scalar"
+    """Predict the expected soft return, or its law on fixed atoms (all below num-atoms to law are of these)."""
+    num_atoms: AtLeastTwo = 101
+    """Atoms of the law; 2 or more."""
+    support: Literal["symexp", "even"] = "symexp"
+    """Spacing of atoms: fine near zero and growing with the return, for any scale of rewards; or even."""
+    v_min: float = -2000.0
+    """First atom, in scaled reward; below the least discounted return, entropy terms included."""
+    v_max: float = 2000.0
+    """Last atom, in scaled reward; above the largest discounted return, entropy terms included."""
+    law: Literal["soft", "hl_gauss", "as_written"] = "soft"
+    """What the law is fitted to: the projected law of the soft return, by cross-entropy; its mean, smeared by a normal
+    (HL-Gauss, needs even atoms); or the study's Equations 3.1 and 3.2 to the letter, which learn nothing."""
+    count: Count = 2
+    """Q networks in the ensemble; at least 1."""
+    hidden_sizes: tuple[Count, ...] = (128, 128)
+    """Units of each hidden layer."""
+    layer_norm: bool = True
+    """LayerNorm before every ReLU."""
+    value_network: bool = False
+    """Learn V as well, bootstrap from its Polyak copy, and keep no target Q (SAC of 2018)."""
+    space: Literal["env", "layer"] = "env"
+    """What Q is a function of: the decoded action in [-1, 1], or the latent that the layer in training puts out."""
+    target: Literal["min", "mean", "independent", "cdf_max"] = "min"
+    """How the ensemble's next values are joined in the target. Of laws, min takes that of the smaller mean, mean the
+    mixture; each critic's own, and the largest distribution function, are choices of categorical critics only."""
+    loss: Literal["mse", "huber"] = "mse"
+    """Of scalar critics: squared error halved, or Huber's with threshold 1."""
+    tau: Fraction = 0.005
+    """Polyak step of the target network per update, in (0, 1]."""
+    learning_rate: Positive = 3e-4
+    """Adam step size of Q and V."""
+
+
+def relations(critic: CriticConfig, priority: str) -> Iterator[tuple[str, bool, str]]:
+    """What no single type can say: a field, whether its value goes with the others, and the rule.
+
+    `priority` is replay's.
+    """
+    categorical = critic.kind == "categorical"
+    yield "critic.v_max", critic.v_min < critic.v_max, f"above --critic.v-min={to_text(critic.v_min)}"
+    plain = critic.target in ("min", "mean")
+    yield "critic.target", categorical or plain, "min or mean, or add --critic.kind=categorical"
+    even = critic.law != "hl_gauss" or critic.support == "even"
+    yield "critic.support", even, "even with --critic.law=hl_gauss"
+    yield "replay.priority", categorical or priority != "kl", "td or lap, or add --critic.kind=categorical"

@@ -1,0 +1,33 @@
+"""What kinds of critics go with what else."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from lsp.config import Config, ConfigError, CriticConfig, ReplayConfig, validate
+
+
+@pytest.mark.parametrize(
+    ("critic", "message"),
+    [
+        ({"kind": "categorical", "v_min": 3.0, "v_max": 2.0}, "--critic.v-max=2.0: must be above --critic.v-min=3.0"),
+        ({"target": "cdf_max"}, "--critic.target=cdf_max: must be min or mean, or add --critic.kind=categorical"),
+        ({"target": "independent"}, "--critic.target=independent: must be min or mean, or add"),
+        ({"kind": "categorical", "law": "hl_gauss"}, "--critic.support=symexp: must be even with"),
+        ({"kind": "categorical", "num_atoms": 1}, "--critic.num-atoms=1: must be a whole number from 2"),
+    ],
+)
+def test_what_does_not_go_together_is_named(critic: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Config(critic=CriticConfig(**critic)))
+    assert str(caught.value).startswith(message)
+
+
+def test_categorical_critics_allow_every_target_and_priorities_by_divergence() -> None:
+    for target in ("min", "mean", "independent", "cdf_max"):
+        validate(Config(critic=CriticConfig(kind="categorical", target=target)))
+    replay = ReplayConfig(kind="prioritized", priority="kl")
+    validate(Config(critic=CriticConfig(kind="categorical"), replay=replay))
+    with pytest.raises(ConfigError, match=r"--replay.priority=kl: must be td or lap, or add --critic.kind=categorical"):
+        validate(dataclasses.replace(Config(), replay=replay))
