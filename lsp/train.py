@@ -139,10 +139,9 @@ class Run:
         return evaluations
 
     def _warn(self, line: Mapping[str, Any]) -> None:
-        warning = None if self._warned else support_warning(line)
-        if warning:
+        if not self._warned and (warning := support_warning(line)):
             print(f"{self.dir}: warning at step {self.loop.step:,}: {warning}", file=sys.stderr)
-        self._warned = self._warned or warning is not None
+            self._warned = True
 
     def _grow(self, loop: Loop, outputs: Outputs, progress: Progress) -> None:
         """Freeze the layer in training, begin the next stage, and judge the policy anew."""
