@@ -1,10 +1,12 @@
 """The part of a configuration that says what critics are; see `lsp.config`, which has the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lsp.fields import AtLeastTwo, Count, Fraction, Positive, to_text
+
+WARN_ABOVE = 1e-3  # of probability at the edges of the support, or beyond them
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,14 @@ def relations(critic: CriticConfig, priority: str) -> Iterator[tuple[str, bool, 
     even = critic.law != "hl_gauss" or critic.support == "even"
     yield "critic.support", even, "even with --critic.law=hl_gauss"
     yield "replay.priority", categorical or priority != "kl", "td or lap, or add --critic.kind=categorical"
+
+
+def support_warning(metrics: Mapping[str, Any]) -> str | None:
+    """What to tell a person whose support is too small for the returns, if it is."""
+    edge, clipped = metrics.get("edge_mass", 0.0), metrics.get("clip_rate", 0.0)
+    if max(edge, clipped) <= WARN_ABOVE:
+        return None
+    return (
+        f"the critics' support is too small: {edge:.1%} of the predicted law is on its edges and {clipped:.1%} of the "
+        "targets' beyond; widen --critic.v-min and --critic.v-max"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from lsp import sinks
 from lsp.config import Config, to_dict
+from lsp.critic_config import support_warning
 from lsp.metrics import JsonLines
 
 
@@ -16,11 +17,15 @@ class Outputs:
     def __init__(self, run_dir: Path, config: Config, step: int) -> None:
         """Open them for a run that stands at environment step `step`."""
         self._metrics, self._evaluations = JsonLines(run_dir / "metrics.jsonl"), JsonLines(run_dir / "eval.jsonl")
+        self._run_dir, self._warned = run_dir, False
         self._sinks = sinks.make(config.track, run_dir, to_dict(config), step)
 
     def write_metrics(self, line: Mapping[str, Any]) -> None:
-        """Append a line of metrics."""
+        """Append a line of metrics. Once, a person is told if the critics' support is too small."""
         self._metrics.write(line)
+        if not self._warned and (warning := support_warning(line)):
+            print(f"{self._run_dir}: warning at step {line['step']:,}: {warning}", file=sys.stderr)
+            self._warned = True
         self._tell(line, "train")
 
     def write_evaluation(self, record: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from lsp import checkpoint, envs, growth, layer_files, memory, provenance, resuming, sinks
-from lsp.agents.critics import support_warning
 from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
@@ -87,7 +86,6 @@ class Run:
             self._evaluator = shared.evaluator.reseeded(judged)
         self._shared = shared is not None
         self._recent: list[Episode] = []  # since the last line of metrics
-        self._warned = False  # a person needs to be told once
         self._seconds = 0.0  # of earlier sessions of this run
         self._began = time.perf_counter()
 
@@ -127,9 +125,7 @@ class Run:
         evaluations: list[dict[str, Any]] = []
         self._recent += episodes
         if crossed(before, step, config.log_every):
-            line = self._metrics_line()
-            outputs.write_metrics(line)
-            self._warn(line)
+            outputs.write_metrics(self._metrics_line())
             self._recent = []
         ended = step >= config.steps or growth.due(config, self._stage, step)
         if (ended and config.evaluation.every > 0) or crossed(before, step, config.evaluation.every):
@@ -137,11 +133,6 @@ class Run:
         if crossed(before, step, config.checkpoint_every) and step < config.steps:
             self.save(outputs)
         return evaluations
-
-    def _warn(self, line: Mapping[str, Any]) -> None:
-        if not self._warned and (warning := support_warning(line)):
-            print(f"{self.dir}: warning at step {self.loop.step:,}: {warning}", file=sys.stderr)
-            self._warned = True
 
     def _grow(self, loop: Loop, outputs: Outputs, progress: Progress) -> None:
         """Freeze the layer in training, begin the next stage, and judge the policy anew."""

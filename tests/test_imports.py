@@ -33,7 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "executors": (*CONTRACTS, "rows", "returns", "episodes", "envs", "executors"),
     **dict.fromkeys(RECORDS, CONTRACTS),
     "sinks": CONTRACTS,
-    "outputs": (*CONTRACTS, "metrics", "sinks"),
+    "outputs": (*CONTRACTS, "critic_config", "metrics", "sinks"),
     "memory": (*CONTRACTS, "replay"),
     "evaluate": (*CONTRACTS, "episodes"),
     "loop": (*CONTRACTS, *RECORDS, "executors_config", "rows", "evaluate"),

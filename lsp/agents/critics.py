@@ -3,7 +3,7 @@
 A `Head` is all that the agent's update knows of it. Targets are opaque to everyone else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +17,6 @@ from lsp.types import Array
 
 Target = Any  # what `Head.target` gives to `Head.loss`
 Metrics = dict[str, Array]
-WARN_ABOVE = 1e-3
 INITIAL_DEPTH = 10.0
 
 
@@ -59,17 +58,6 @@ def make_support(config: CriticConfig) -> Array:
     """The atoms of categorical critics, f32[N]."""
     make = {"even": categorical.make_support, "symexp": categorical.make_symexp_support}[config.support]
     return make(config.v_min, config.v_max, config.num_atoms)
-
-
-def support_warning(metrics: Mapping[str, Any]) -> str | None:
-    """What to tell a person whose support is too small for the returns, if it is."""
-    edge, clipped = metrics.get("edge_mass", 0.0), metrics.get("clip_rate", 0.0)
-    if max(edge, clipped) <= WARN_ABOVE:
-        return None
-    return (
-        f"the critics' support is too small: {edge:.1%} of the predicted law is on its edges and {clipped:.1%} of the "
-        "targets' beyond; widen --critic.v-min and --critic.v-max"
-    )
 
 
 def _near_zero(support: Array) -> tuple[float, ...]:

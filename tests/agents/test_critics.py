@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
 from lsp.agents import critics
 from tests.builders import tiny_config
@@ -142,11 +141,3 @@ def test_independent_critics_have_targets_of_their_own() -> None:
     loss, priorities, _ = make_head(target="independent").loss(outputs, own, jnp.ones(5))
     assert loss.shape == ()
     assert priorities.shape == (5,)
-
-
-@pytest.mark.parametrize(("edge", "clipped", "says"), [(0.0, 5e-4, None), (0.02, 0.0, "2.0%"), (0.0, 0.3, "30.0%")])
-def test_a_support_that_is_too_small_is_told(edge: float, clipped: float, says: str | None) -> None:
-    warning = critics.support_warning({"edge_mass": edge, "clip_rate": clipped})
-    assert (warning is None) == (says is None)
-    assert says is None or says in str(warning)
-    assert critics.support_warning({"q": 1.0}) is None
