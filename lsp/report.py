@@ -1,4 +1,4 @@
-"""Tables and learning curves of runs: `python -m lsp.report runs/A runs/B ...`; see `--help`. No JAX here.
+"""Tables and learning curves of runs: `python -m lsp.report runs/A runs/B ...`; see `--help`. JAX only for `--law`.
 
 Runs that differ by their seed alone make one row and one curve. Bad input ends in one line, `lsp: error: ...`, and
 status 2. LSP_DEBUG=1 shows tracebacks.
@@ -63,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
         help="where the curves go, .png, .svg or .pdf (default: plots/curve.png in the folder of a single run, "
         "else report.png in the folder that holds the runs)",
     )  # fmt: skip
+    parser.add_argument(
+        "--law", action="store_true",
+        help="of one run with categorical critics: play an episode with its newest checkpoint and draw the predicted "
+        "return laws against the returns that followed (default: plots/law.png in its folder)",
+    )  # fmt: skip
     parser.add_argument("--no-plot", action="store_true", help="draw no curves")
     parser.add_argument(
         "--compare", choices=tuple(ANCHORS),
@@ -74,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> None:
     if options.out and options.out.suffix not in FIGURES:
         raise ConfigError(f"--out={options.out}: must end in {', '.join(FIGURES)}")
+    if options.law:
+        _draw_law(options)
+        return
     runs = read_all(options.runs, options.protocol, options.until)
     groups = group_by_seed(runs)
     anchors = _find_anchors(options.compare, groups) if options.compare else None
@@ -91,6 +99,17 @@ def _report(options: argparse.Namespace) -> None:
         path = options.out or default_plot(runs)
         curves.save(curves.draw(groups, options.protocol, anchors), path)
         print(f"curves: {path}")
+
+
+def _draw_law(options: argparse.Namespace) -> None:
+    if len(options.runs) != 1:
+        raise ConfigError("--law draws one run: give one folder")
+    from lsp import laws  # JAX comes with it
+
+    path = options.out or options.runs[0] / "plots" / "law.png"
+    played = laws.play(options.runs[0])
+    curves.save(laws.draw(played), path)
+    print(f"{laws.summary(played)}\nlaw: {path}")
 
 
 def _find_anchors(name: str, groups: Sequence[Group]) -> Anchors:

@@ -40,6 +40,15 @@ class Prepared(NamedTuple):
     policy_weights: Array  # f32[B] of the policy's and V's, which are of `policy_observation`
 
 
+class Prediction(NamedTuple):
+    """What the learner does and expects at an observation; leading axes free."""
+
+    env_action: Array  # f32[..., A]
+    outputs: Array  # f32[K, ..., N] of the critics
+    entropy_cost: Array  # f32[...] of that action
+    reward_factor: Array  # f32[] of raw rewards
+
+
 def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), young: Sequence[str] = ()) -> Agent:
     """Build the agent for environments of the given sizes, on top of frozen `layers`, bottom first.
 
@@ -61,6 +70,23 @@ def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
         priority=partial(_priority, parts),
         encode=partial(_encode, make_encode(config.growth.max_latent, layers)) if layers else None,
     )
+
+
+def make_predictor(
+    config: Config, spec: EnvSpec, layers: Sequence[Layer] = ()
+) -> Callable[[ActorParams, Array, Array], Prediction]:
+    """What critics say of the action at a latent [..., A]; arguments as of `make_agent`."""
+    parts = make_parts(config, spec, layers)
+
+    def predict(actor: ActorParams, observation: Array, latent: Array) -> Prediction:
+        params = parts.flat.unravel(actor.params)
+        s = Observed(_normalize(parts, actor.observation_stats, observation), observation)
+        sample = parts.policy.at_latent(params["policy"], actor.layers, s, latent)
+        outputs = parts.critic.apply(params["critic"], s.seen, _sample_action(parts, actor, sample))
+        cost = _entropy_cost(parts, actor, sample, jnp.exp(params["log_alpha"]))
+        return Prediction(sample.env_action, outputs, cost, jnp.asarray(_reward_factor(parts, actor)))
+
+    return predict
 
 
 def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
