@@ -189,8 +189,12 @@ def cross_entropy(target_probs: Array, logits: Array) -> Array:
 
 def kl(target_probs: Array, logits: Array) -> Array:
     """KL(m || p) in nats, [..., N] -> [...]: the cross-entropy without the target's own entropy, so 0 where p = m."""
-    entropy = -jnp.sum(xlogy(target_probs, target_probs), axis=-1)
-    return cross_entropy(target_probs, logits) - stop_gradient(entropy)
+    return cross_entropy(target_probs, logits) - stop_gradient(entropy(target_probs))
+
+
+def entropy(probs: Array) -> Array:
+    """-sum_i m_i log m_i in nats, [..., N] -> [...]."""
+    return -jnp.sum(xlogy(probs, probs), axis=-1)
 
 
 def hl_gauss(target: Array, support: Array, sigma: float = 0.75) -> Array:

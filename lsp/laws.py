@@ -1,4 +1,4 @@
-"""An episode under a run's newest checkpoint: return laws as its critics predict them, and the returns that followed."""
+"""An episode under a run's newest checkpoint: return laws as its critics predict them, and what followed."""
 
 import json
 from collections.abc import Callable
@@ -102,8 +102,8 @@ def summary(played: Played) -> str:
     inside = np.mean((played.returns >= low) & (played.returns <= high))
     return (
         f"{played.env}, checkpoint at step {played.step:,}, {len(error)} steps: "
-        f"predicted mean {played.means.mean():.1f}, followed {played.returns.mean():.1f}, bias {error.mean():+.1f}, mean error {np.abs(error).mean():.1f}; "
-        f"{inside:.0%} of returns inside the predicted 5 to 95 %"
+        f"predicted mean {played.means.mean():.1f}, followed {played.returns.mean():.1f}, bias {error.mean():+.1f}, "
+        f"mean error {np.abs(error).mean():.1f}; {inside:.0%} of returns inside the predicted 5 to 95 %"
     )
 
 

@@ -108,11 +108,14 @@ def _on_support(config: CriticConfig, support: Array, atoms: Array, probs: Array
 def _law_loss(
     config: Config, support: Array, outputs: Array, target: LawTarget, weights: Array
 ) -> tuple[Array, Array, Metrics]:
-    law = jnp.broadcast_to(target.probs, outputs.shape)
-    loss = jnp.sum(jnp.mean(weights[None] * categorical.cross_entropy(law, outputs), axis=-1))
+    law, coupled = target.probs, target.probs.ndim < outputs.ndim
+    cross_entropy = categorical.cross_entropy(jnp.broadcast_to(law, outputs.shape), outputs)
+    loss = jnp.sum(jnp.mean(weights[None] * cross_entropy, axis=-1))
     probs = jax.nn.softmax(outputs)
-    q, y = categorical.mean(probs, support), categorical.mean(law, support)
-    divergence, errors = categorical.kl(law, outputs), jnp.abs(q - y)
+    q, y, floor = categorical.mean(probs, support), categorical.mean(law, support), categorical.entropy(law)
+    if coupled:
+        y, floor = y[None], floor[None]
+    divergence, errors = cross_entropy - floor, jnp.abs(q - y)
     variance = categorical.mean(probs, support**2) - q**2
     metrics = {
         "target": jnp.mean(y),
@@ -122,8 +125,8 @@ def _law_loss(
         "edge_mass": jnp.mean(categorical.edge_mass(probs)),
         "clip_rate": jnp.mean(target.clipped),
     }
-    surprise = jnp.maximum(divergence, 0.0) if config.replay.priority == "kl" else errors
-    return loss, jnp.mean(surprise, axis=0), metrics
+    errors = jnp.maximum(divergence, 0.0) if config.replay.priority == "kl" else errors
+    return loss, jnp.mean(errors, axis=0), metrics
 
 
 def _law_value_loss(
