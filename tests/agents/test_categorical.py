@@ -14,7 +14,7 @@ from lsp.config import CriticConfig
 from lsp.types import UpdateInfo
 from tests.builders import SPEC, make_batch, tiny_config
 
-MODERN = {"kind": "categorical", "num_atoms": 101, "support": "symexp", "v_min": -2000.0, "v_max": 2000.0}
+MODERN = {"kind": "categorical", "num_atoms": 101, "support": "even", "v_min": -3.0, "v_max": 12.0}
 STUDY = {"kind": "categorical", "num_atoms": 51, "support": "even", "v_min": -100.0, "v_max": 5000.0}
 BATCH = make_batch(np.random.default_rng(1), size=16)
 KEY = jax.random.key(0)
@@ -24,11 +24,15 @@ KEY = jax.random.key(0)
     ("preset", "critic"), [("modern", MODERN | {"law": "soft"}), ("dissertation", STUDY | {"law": "as_written"})]
 )
 def test_presets(preset: str, critic: dict[str, Any]) -> None:
-    """They never drift, and the critics' kind is all they change in the base agent."""
+    """They never drift. What else `modern` changes in the base agent is the unit of reward, and alpha's start in it."""
     config, base = agents.presets("categorical", preset), agents.presets("sac_lsp", preset)
     assert {name: getattr(config.critic, name) for name in critic} == critic
     plain = {name: getattr(CriticConfig(), name) for name in critic}
-    assert dataclasses.replace(config, agent="sac_lsp", critic=dataclasses.replace(config.critic, **plain)) == base
+    assert config.normalize.rewards == (preset == "modern")
+    assert config.temperature.initial == {"modern": 0.01, "dissertation": base.temperature.initial}[preset]
+    changed = {"critic": dataclasses.replace(config.critic, **plain)}
+    changed |= {"normalize": base.normalize, "temperature": base.temperature}
+    assert dataclasses.replace(config, agent="sac_lsp", **changed) == base
 
 
 @lru_cache
