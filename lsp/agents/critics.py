@@ -120,7 +120,7 @@ def _law_loss(
     metrics = {
         "target": jnp.mean(y),
         "td_error": jnp.mean(errors),
-        "kl": jnp.mean(divergence),
+        "law_kl": jnp.mean(divergence),
         "law_std": jnp.mean(jnp.sqrt(jnp.maximum(variance, 0.0))),
         "edge_mass": jnp.mean(categorical.edge_mass(probs)),
         "clip_rate": jnp.mean(target.clipped),

@@ -64,7 +64,7 @@ def test_updates_fit_the_targets(case: tuple[str, str, str]) -> None:
     _, info, _ = learned(*case)
     assert all(np.isfinite(value) and np.shape(value) == () for value in info.metrics.values())
     assert info.metrics["td_error"] < 0.5
-    assert info.metrics["kl"] < 0.2
+    assert info.metrics["law_kl"] < 0.2
     np.testing.assert_allclose(info.metrics["q"], info.metrics["target"], atol=0.2)
 
 
@@ -72,7 +72,7 @@ def test_updates_fit_the_targets(case: tuple[str, str, str]) -> None:
 def test_priorities_are_what_replay_asks_for(case: tuple[str, str, str]) -> None:
     """Mean |TD error| of the laws' means, or the mean divergence: in the report, the metric of that name."""
     _, info, ranked = learned(*case)
-    name = {"td": "td_error", "kl": "kl"}[case[-1]]
+    name = {"td": "td_error", "kl": "law_kl"}[case[-1]]
     assert info.priorities.shape == ranked.shape == (16,)
     np.testing.assert_allclose(np.mean(info.priorities), info.metrics[name], rtol=1e-4)
     assert np.all(ranked >= 0)
