@@ -112,8 +112,9 @@ def with_steps(texts: Mapping[str, str]) -> dict[str, str]:
 
 def extended(values: Mapping[str, Any], steps: int) -> dict[str, Any]:
     """A configuration's JSON values with another number of `steps`: the last layer takes the difference."""
-    last = values["layer_steps"][-1] + steps - values["steps"] if values["layer_steps"] != [0] else 0
-    return {**values, "steps": steps, "layer_steps": [*values["layer_steps"][:-1], last]}
+    *first, last = values["layer_steps"]
+    longer = last + steps - values["steps"] if values["layers"] > 1 or last else 0
+    return {**values, "steps": steps, "layer_steps": [*first, longer]}
 
 
 def of_stage(config: "Config", stage: int, depth: int) -> "Config":

@@ -141,7 +141,8 @@ class Run:
             self.save_layers()
         progress.note(f"step {loop.step:,}: layer {len(self._stage.layers)} is done; growing the next")
         self._stage, self._recipe = growth.grow(self.config, self._stage, self._recipe, loop)
-        progress.note(f"re-encoded replay: {self._stage.dropped:.2%} of its rows dropped")
+        if self._stage.dropped > 0:
+            progress.note(f"{self._stage.dropped:.2%} of replay's rows have no latent in the layer's range: dropped")
         self._evaluator.judge(self._recipe.agent)
         for record in self._evaluate(outputs) if self.config.evaluation.every > 0 else ():
             progress.note(describe(record, record["returns"], "episodes"))

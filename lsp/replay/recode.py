@@ -52,21 +52,21 @@ def _recode_ring(ring: Ring, rewrite: Rewrite, key: Key) -> tuple[Ring, Array]:
         start, slots = _block(i, block, capacity)
         old = jax.lax.dynamic_slice_in_dim(rows, start, block)
         new, ok = rewrite(packing.unpack(old, ring.observation_dim, ring.outcome_dim))
-        due = slots >= i * block  # the last block begins early where it would not fit: never rewrite a row twice
+        # The last block begins early where it would not fit: no row may be rewritten twice.
+        due = (slots >= i * block) & (slots < ring.size)
         merged = jnp.where(due[:, None], packing.pack(new), old)
         known = jnp.where(due, ok, jax.lax.dynamic_slice_in_dim(usable, start, block))
         put = jax.lax.dynamic_update_slice_in_dim
         return put(rows, merged, start, 0), put(usable, known, start, 0)
 
     rows, usable = jax.lax.fori_loop(0, num_blocks, rewrite_block, (ring.rows, jnp.zeros(capacity, bool)))
-    usable = usable & (jnp.arange(capacity) < ring.size)
     count = jnp.sum(usable, dtype=jnp.int32)
     usable_first = jnp.argsort(~usable)  # stable
 
     def fill_block(i: Array, rows: Array) -> Array:
         start, slots = _block(i, block, capacity)
         others = usable_first[jax.random.randint(jax.random.fold_in(key, i), (block,), 0, jnp.maximum(count, 1))]
-        filled = rows[jnp.where(usable[slots], slots, others)]
+        filled = rows[jnp.where(usable[slots] | (slots >= ring.size), slots, others)]
         return jax.lax.dynamic_update_slice_in_dim(rows, filled, start, 0)
 
     dropped = ring.size - count

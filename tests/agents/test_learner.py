@@ -62,6 +62,26 @@ def test_adam_over_the_vector_is_adam_with_its_own_rate_for_each_name(key: jax.A
     assert per_name["log_alpha"] == TREE["log_alpha"]
 
 
+def test_a_network_that_begins_later_has_an_adam_of_its_own(key: jax.Array, rng: np.random.Generator) -> None:
+    """And the others' goes on as if nothing had happened."""
+    rates = {"policy": 1e-2, "critic": 3e-3, "log_alpha": 3e-3}
+    plain, grown = learner.make_adam(FLAT, rates), learner.make_adam(FLAT, rates, ["policy"])
+    vector = FLAT.init(key)
+    gradients = rng.normal(size=(30, *vector.shape)).astype(np.float32)
+    whole, late = plain.init(vector), optax.adam(rates["policy"])
+    for gradient in gradients[:20]:
+        _, whole = plain.update(gradient, whole)
+    state = learner.grow_optimizer(FLAT, whole, grown.init(vector), ["policy"])
+    fresh = late.init(learner.segment(FLAT, vector, "policy"))
+    for gradient in gradients[20:]:
+        expected, whole = plain.update(gradient, whole)
+        updates, state = grown.update(gradient, state)
+        young, fresh = late.update(learner.segment(FLAT, gradient, "policy"), fresh)
+        np.testing.assert_allclose(learner.segment(FLAT, updates, "policy"), young, rtol=1e-4)
+        for name in ("critic", "log_alpha"):
+            np.testing.assert_array_equal(*(learner.segment(FLAT, each, name) for each in (updates, expected)))
+
+
 @pytest.mark.parametrize(("tau", "expected"), [(0.0, [1.0, 2.0]), (1.0, [3.0, -2.0]), (0.25, [1.5, 1.0])])
 def test_polyak(tau: float, expected: list[float]) -> None:
     np.testing.assert_array_equal(learner.polyak(np.float32([1, 2]), np.float32([3, -2]), tau), np.float32(expected))

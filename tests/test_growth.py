@@ -1,0 +1,146 @@
+"""Whole runs of two layers: stopped and resumed, they are the run that was not; and runs on layers of others."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lsp import checkpoint, layer_files, metrics, run
+from lsp.loop import Loop
+from tests.runs import assert_same_run, command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
+
+POINT_MASS = {
+    "env": "lsp/PointMass-v0",
+    "env-kwargs": "{}",
+    "block": 4,
+    "replay.capacity": 300,
+    "checkpoint-every": 0,
+}
+GROWING = {"layers": 2, "layer-steps": "208,96", "growth.critic-warmup": 10, "evaluation.every": 1000}
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+
+def flags(folder: Path, **overrides: Any) -> list[str]:
+    return command(folder, **POINT_MASS | overrides)
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Interrupt once the loop has come to `step`."""
+    advance = Loop.advance
+
+    def advance_and_signal(loop: Loop) -> Any:
+        episodes = advance(loop)
+        if loop.step == step:
+            signal.raise_signal(signal.SIGINT)
+        return episodes
+
+    monkeypatch.setattr(Loop, "advance", advance_and_signal)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, compiled_once: None) -> Path:  # noqa: F811
+    """Two layers in one run, without a stop."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    assert run.main(flags(folder, **GROWING)) == 0
+    return folder
+
+
+def test_two_layers_in_one_run(straight: Path) -> None:
+    lines = metrics.read(straight / "metrics.jsonl")
+    assert [line["layer"] for line in lines] == [0] * 10 + [1] * 5
+    assert all(line["dropped"] == 0 for line in lines)
+    assert {"kl", "log_det", "log_det/0"} <= lines[-1].keys()
+    before, after = ([line for line in metrics.read(straight / "eval.jsonl")[:4] if line["layer"] == i] for i in (0, 1))
+    assert [line["step"] for line in (*before, *after)] == [208] * 4
+    for old, new in zip(before, after, strict=True):  # the new layer starts as the identity
+        np.testing.assert_allclose(new["returns"], old["returns"], rtol=1e-4)
+        assert new["updates"] == old["updates"] + 10
+    host = checkpoint.load(newest(straight))[1]
+    assert host["replay_size"] == 304 - 8  # but those that three-step returns hold back, and that wait for a dispatch
+    assert lines[-1]["updates"] == 10 + (304 - 50) // 8 * 8
+
+
+def test_frozen_layers_are_those_of_the_checkpoint(straight: Path) -> None:
+    bottom, top = layer_files.load(straight)
+    learner = checkpoint.load(newest(straight))[0]["learner"]
+    stats, later = bottom.values.observation_stats, top.values.observation_stats
+    np.testing.assert_array_equal(bottom.values.params, learner[".actor.layers[0].params"])
+    np.testing.assert_array_equal(stats.mean, learner[".actor.layers[0].observation_stats.mean"])
+    np.testing.assert_array_equal(later.mean, learner[".actor.observation_stats.mean"])
+    assert (stats.count, later.count) == (200, 296)
+    assert np.any(top.values.params != bottom.values.params)
+
+
+def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+    """With rows of the first layer still on their way, and later."""
+    folder = tmp_path / "stopped"
+    arguments = flags(folder, **GROWING)
+    for step in (210, 258):
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            assert run.main(arguments) == 130
+        assert newest(folder).name == str(step)
+        arguments = [f"--resume={folder}"]
+    assert run.main(arguments) == 0
+    assert "going on at step 258 of 304" in capfd.readouterr().err
+    assert_same_run(straight, folder)
+    assert snapshot(folder / "layers") == snapshot(straight / "layers")
+
+
+def test_the_study_s_growth_on_layers_of_another_run(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Everything fresh, critics of latents, likelihood ratio; two more layers on the two, and stopped on the way."""
+    study = {
+        "preset": "dissertation", "from-layers": straight, "layers": 2, "layer-steps": "80,120", "n-step": 1, "block": 1,
+        "normalize.rewards": "false",
+    }  # fmt: skip
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run.main(flags(whole, **study)) == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, 104)
+        assert run.main(flags(stopped, **study)) == 130
+    assert run.main([f"--resume={stopped}"]) == 0
+    assert_same_run(whole, stopped)
+    layers = layer_files.load(whole)
+    assert len(layers) == 4
+    for old, new in zip(layer_files.load(straight), layers, strict=False):
+        np.testing.assert_array_equal(old.values.params, new.values.params)
+        assert old[:3] == new[:3]
+    lines = metrics.read(whole / "metrics.jsonl")
+    updates = {line["step"]: line["updates"] for line in lines}
+    assert [line["layer"] for line in lines] == [2] * 4 + [3] * 6
+    assert updates[80] == updates[120] == 30  # learning waits for 50 steps of the new layer
+    assert updates[200] == 30 + 70
+    assert checkpoint.load(newest(whole))[1]["replay_size"] == 120
+
+
+def test_controls_run(straight: Path, tmp_path: Path) -> None:
+    """A flat policy with fresh critics at another scale; a random layer below, frozen before the first step."""
+    flat = tmp_path / "flat"
+    control = ["--no-growth.add-layer", "--no-growth.keep-critics", "--growth.reward-scale=0.5"]
+    assert run.main([*flags(flat, **GROWING), *control]) == 0
+    assert [line["layer"] for line in metrics.read(flat / "metrics.jsonl")] == [0] * 15
+    assert len(layer_files.load(flat)) == 1
+    random = tmp_path / "random"
+    assert run.main(flags(random, **GROWING | {"layer-steps": "0,100"})) == 0
+    assert [line["layer"] for line in metrics.read(random / "metrics.jsonl")] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"from-layers": "/nowhere"}, "/nowhere has no layers to build on: there is no such folder"),
+        ({"env": "lsp/RllabAnt-v0"}, "its layers have 2 actions and this environment has 8"),
+        ({"env": "Reacher-v5"}, "its layers see observations of 4 numbers and this environment has 10"),
+    ],
+)
+def test_layers_refused(straight: Path, tmp_path: Path, capfd: Any, overrides: dict[str, str], message: str) -> None:
+    folder = tmp_path / "refused"
+    assert run.main(flags(folder, **{"from-layers": straight} | overrides)) == 2
+    err = capfd.readouterr().err
+    assert err.startswith("lsp: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not folder.exists()
