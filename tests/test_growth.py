@@ -93,8 +93,8 @@ def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, c
 def test_the_study_s_growth_on_layers_of_another_run(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Everything fresh, critics of latents, likelihood ratio; two more layers on the two, and stopped on the way."""
     study = {
-        "preset": "dissertation", "from-layers": straight, "layers": 2, "layer-steps": "80,120", "n-step": 1, "block": 1,
-        "normalize.rewards": "false",
+        "preset": "dissertation", "from-layers": straight, "layers": 2, "layer-steps": "80,120", "n-step": 1,
+        "block": 1, "normalize.rewards": "false",
     }  # fmt: skip
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert run.main(flags(whole, **study)) == 0

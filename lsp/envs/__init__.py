@@ -14,6 +14,7 @@ from lsp.envs.making import make, spec_of
 from lsp.envs.state import can_restore, get_state, set_state
 
 if TYPE_CHECKING:
+    from lsp.envs.latent import make_latent_env
     from lsp.envs.rllab_ant import RllabAntEnv
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "can_restore",
     "get_state",
     "make",
+    "make_latent_env",
     "set_state",
     "spec_of",
 ]
@@ -37,9 +39,13 @@ gymnasium.register("lsp/RllabAntStudy-v0", "lsp.envs.ant_goals:RllabAntStudyEnv"
 
 
 def __getattr__(name: str) -> Any:
-    # The class on demand: it imports MuJoCo, which other environments do not need.
+    # On demand: the one imports MuJoCo, the other JAX, which other environments do not need.
     if name == "RllabAntEnv":
         from lsp.envs.rllab_ant import RllabAntEnv
 
         return RllabAntEnv
+    if name == "make_latent_env":
+        from lsp.envs.latent import make_latent_env
+
+        return make_latent_env
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
