@@ -1,6 +1,7 @@
 """Environments: making them, and the ids of our own, which importing this registers.
 
-`lsp/RllabAnt-v0` is the study's task, `lsp/PointMass-v0` a toy. With goals: `lsp/Reacher2D-v0`, a toy as well,
+`lsp/RllabAnt-v0` is the study's task, `lsp/PointMass-v0` a toy; `lsp/MultiDirectionAnt-v0` and `lsp/CrossMazeAnt-v0` are a
+skill and a maze to use it in. With goals: `lsp/Reacher2D-v0`, a toy as well,
 `lsp/RllabAntGoal-v0`, `lsp/RllabAntVelocity-v0`, and `lsp/RllabAntStudy-v0`, the study's six variants.
 """
 
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 gymnasium.register("lsp/RllabAnt-v0", "lsp.envs.rllab_ant:RllabAntEnv", max_episode_steps=1000)
+gymnasium.register("lsp/MultiDirectionAnt-v0", "lsp.envs.ant_tasks:MultiDirectionAntEnv", max_episode_steps=1000)
+gymnasium.register("lsp/CrossMazeAnt-v0", "lsp.envs.ant_tasks:CrossMazeAntEnv", max_episode_steps=1000)
 gymnasium.register("lsp/PointMass-v0", "lsp.envs.toys:PointMassEnv", max_episode_steps=50)
 gymnasium.register("lsp/Reacher2D-v0", "lsp.envs.reacher:Reacher2DEnv", max_episode_steps=50)
 gymnasium.register("lsp/RllabAntGoal-v0", "lsp.envs.ant_goals:RllabAntGoalEnv", max_episode_steps=500)

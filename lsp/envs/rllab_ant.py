@@ -6,6 +6,7 @@ control.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import mujoco
@@ -46,22 +47,27 @@ class RllabAntEnv(MujocoEnv):
         "render_fps": 50,
     }
 
+    observation_dim: ClassVar[int] = OBSERVATION_DIM
+
     def __init__(self, render_mode: str | None = None, **renderer: Any) -> None:
         """Build the model; `renderer` holds `MujocoEnv`'s options, such as width and height in pixels."""
         super().__init__(
             "ant.xml",
             frame_skip=1,
-            observation_space=Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float64),
+            observation_space=Box(-np.inf, np.inf, (self.observation_dim,), np.float64),
             render_mode=render_mode,
             default_camera_config=renderer.pop("default_camera_config", {"distance": 4.0}),
             **renderer,
         )
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        model = load_model(self.fullpath)
+        model = load_model(self.fullpath, self._furnish)
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)
         model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
         return model, mujoco.MjData(model)
+
+    def _furnish(self, spec: mujoco.MjSpec) -> None:
+        """Change the model before it is compiled: for other tasks of this body."""
 
     def reset_model(self) -> np.ndarray:
         """Start near the initial pose, with normal noise, and return the first observation f64[125]."""
@@ -79,14 +85,14 @@ class RllabAntEnv(MujocoEnv):
         mujoco.mj_step(self.model, data)
         self._derive()
         forces = self._contact_forces()
-        speed = float(data.subtree_linvel[TORSO, 0])
+        forward = self._speed()
         control = -CONTROL_COST_WEIGHT * float(np.dot(action, action))
         contact = -CONTACT_COST_WEIGHT * float(np.dot(forces, forces))
-        reward = speed + control + contact + SURVIVE_REWARD
+        reward = forward + control + contact + SURVIVE_REWARD
         info = {
-            "x_velocity": speed,
+            "x_velocity": float(data.subtree_linvel[TORSO, 0]),
             "x_position": float(data.qpos[0]),
-            "reward_forward": speed,
+            "reward_forward": forward,
             "reward_ctrl": control,
             "reward_contact": contact,
             "reward_survive": SURVIVE_REWARD,
@@ -105,6 +111,10 @@ class RllabAntEnv(MujocoEnv):
         mujoco.mj_rnePostConstraint(self.model, self.data)
         mujoco.mj_subtreeVel(self.model, self.data)
 
+    def _speed(self) -> float:
+        """What is rewarded, in m/s: the velocity of the center of mass along x."""
+        return float(self.data.subtree_linvel[TORSO, 0])
+
     def _contact_forces(self) -> np.ndarray:
         return np.minimum(np.maximum(self.data.cfrc_ext, -1.0), 1.0).ravel()
 
@@ -119,9 +129,13 @@ class RllabAntEnv(MujocoEnv):
         return finite and low <= self.data.qpos[2] <= high
 
 
-def load_model(path: str) -> mujoco.MjModel:
-    """Gymnasium's ant with rllab's time step and contact softness, and without MuJoCo's silent reset of a bad state."""
+def load_model(path: str, furnish: Callable[[mujoco.MjSpec], None]) -> mujoco.MjModel:
+    """Gymnasium's ant with rllab's time step and contact softness, and without MuJoCo's silent reset of a bad state.
+
+    `furnish` may change the model before it is compiled.
+    """
     spec = mujoco.MjSpec.from_file(path)
+    furnish(spec)
     spec.option.timestep = TIMESTEP
     # On a diverging state MuJoCo would put the robot back at the origin, standing, and the episode would go on.
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
