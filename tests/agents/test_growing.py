@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsp import agents, flows, hierarchy
+from lsp import agents, flows, hierarchy, normalizers
 from lsp.agents import growing, learner, stack
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, make_parts
@@ -19,11 +19,14 @@ from lsp.loop import example_transition
 from lsp.types import Recipe, Transition
 from tests.agents.test_stack import make_layer
 from tests.builders import SPEC, make_batch, tiny_config
+from tests.runs import compiled_once  # noqa: F401  # a fixture
 
 BATCH = make_batch(np.random.default_rng(1), size=32, discount=0.9)
 KEY = jax.random.key(5)
 SMALL = {"replay.capacity": 64, "replay.batch_size": 8}
-KINDS = pytest.mark.parametrize("kind", ["modern", "fresh critics", "flat", "latent critics", "dissertation"])
+KINDS = pytest.mark.parametrize("kind", ["modern", "flat", "latent critics", "dissertation"])
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 class Grown(NamedTuple):
@@ -43,7 +46,6 @@ class Grown(NamedTuple):
 
 def make_config(kind: str) -> Config:
     changes: dict[str, dict[str, Any]] = {
-        "fresh critics": {"growth.keep_critics": False},
         "flat": {"growth.add_layer": False, "growth.reward_scale": 3.0},
         "latent critics": {"growth.keep_critics": False, "critic.space": "layer"},
     }
@@ -96,7 +98,7 @@ def test_the_policy_is_the_same_at_growth(kind: str) -> None:
     before = make_parts(g.old_recipe.config, SPEC)
 
     def act(parts: Parts, actor: ActorParams) -> tuple[jax.Array, jax.Array]:
-        seen = (s - actor.observation_stats.mean) / jnp.sqrt(actor.observation_stats.variance)
+        seen = normalizers.normalize(actor.observation_stats, s)
         params = parts.flat.unravel(actor.params)["policy"]
         sample = parts.policy.at_latent(params, actor.layers, Observed(seen, jnp.asarray(s)), latent)
         return sample.env_action, sample.log_prob
@@ -219,7 +221,7 @@ def test_the_divergence_is_zero_at_growth_and_grows() -> None:
 
 
 def test_warming_up_teaches_the_critics_alone() -> None:
-    g = grown("fresh critics")
+    g = grown("latent critics")
     memory = g.recipe.replay.add(g.recipe.replay.init(example_transition(SPEC)), BATCH.transitions, jnp.zeros(32))
     warm = jax.jit(lambda state, memory, keys: growing.warm_up(g.parts.flat, g.recipe, state, memory, keys))
     state, _ = warm(g.state, memory, jax.random.split(KEY, 3))
