@@ -1,7 +1,7 @@
 """Environments: making them, and the ids of our own, which importing this registers.
 
-`lsp/RllabAnt-v0` is the study's task, `lsp/PointMass-v0` a toy; `lsp/MultiDirectionAnt-v0` and `lsp/CrossMazeAnt-v0` are a
-skill and a maze to use it in. With goals: `lsp/Reacher2D-v0`, a toy as well,
+`lsp/RllabAnt-v0` is the study's task, `lsp/PointMass-v0` a toy; `lsp/MultiDirectionAnt-v0` and `lsp/CrossMazeAnt-v0`
+are a skill and a maze to use it in. With goals: `lsp/Reacher2D-v0`, a toy as well,
 `lsp/RllabAntGoal-v0`, `lsp/RllabAntVelocity-v0`, and `lsp/RllabAntStudy-v0`, the study's six variants.
 """
 
