@@ -98,12 +98,13 @@ def relabel(ring: Ring, slots: Array, key: Key, options: Options) -> Transition:
     The failure of a row (a fall, say) terminates whatever the goal. A row that only its goal, or a time limit, ended
     goes on under a goal that it does not meet, and bootstraps from its successor.
     """
-    share_key, goal_key = jax.random.split(key)
+    # Whole words: one draw serves both choices, and remainders of 2^32 are as good as uniform.
+    share_word, goal_word = jax.random.bits(key, (2, *slots.shape))
     t = rings.gather(ring, slots)
     assert t.outcome is not None
     task = options.task
-    chosen, exists = _choose(ring, slots, goal_key, options)
-    changed = exists & jax.random.bernoulli(share_key, options.k / (options.k + 1.0), slots.shape)
+    chosen, exists = _choose(ring, slots, goal_word, options)
+    changed = exists & (share_word.astype(jnp.float32) < 2.0**32 * options.k / (options.k + 1.0))
     goal = jnp.where(changed[:, None], _columns(ring, chosen, 0, task.dim), t.observation[:, -task.dim :])
     next_goal = jnp.where(changed[:, None], goal, t.next_observation[:, -task.dim :])
     achieved, failed = t.outcome[:, : task.dim], t.outcome[:, -1] > 0
@@ -129,8 +130,11 @@ def _judge(task: GoalTask, achieved: Array, goal: Array, env_reward: Array) -> t
     return jax.pure_callback(judge, shapes, achieved, goal, env_reward, vmap_method="broadcast_all")
 
 
-def _choose(ring: Ring, slots: Array, key: Key, options: Options) -> tuple[Array, Array]:
-    """Slots i32[B] of the rows whose achieved goals `slots` shall have, and whether there are such, bool[B]."""
+def _choose(ring: Ring, slots: Array, word: Array, options: Options) -> tuple[Array, Array]:
+    """Slots i32[B] of the rows whose achieved goals `slots` shall have, and whether there are such, bool[B].
+
+    Where there are several, the random `word` u32[B] says which.
+    """
     capacity = ring.rows.shape[0]
     age = (ring.position - 1 - slots) % capacity  # 0 is the newest row
     if options.strategy == "random":
@@ -144,7 +148,7 @@ def _choose(ring: Ring, slots: Array, key: Key, options: Options) -> tuple[Array
     # The own row, at 0, is left out by drawing from one fewer and stepping over it.
     leave_out = jnp.asarray(not options.include_own) & (first <= 0)
     count = after - first + 1 - leave_out
-    offset = first + jax.random.randint(key, slots.shape, 0, jnp.maximum(count, 1))
+    offset = first + (word % jnp.maximum(count, 1).astype(jnp.uint32)).astype(jnp.int32)
     offset += leave_out & (offset >= 0)
     return jnp.where(count > 0, (slots + offset * stride) % capacity, slots), count > 0
 
