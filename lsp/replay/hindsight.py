@@ -8,7 +8,8 @@ with the rows they have so far.
 Which rows are of one episode follows from what they hold. The rows of E executors come in turns, so that those of one
 executor lie E slots apart. A row at position p of that stream, of step t in its episode, belongs to an episode that
 began at p - t, which never falls along the stream: the episode's last row is found by bisection, whatever was
-overwritten, and however an episode ended.
+overwritten, and however an episode ended. The row that is chosen must prove by its step that it is of the episode, for
+growing a layer may put copies in the place of rows that are lost (`lsp.replay.recode`).
 """
 
 from typing import Any, Literal, NamedTuple, get_args
@@ -137,20 +138,23 @@ def _choose(ring: Ring, slots: Array, word: Array, options: Options) -> tuple[Ar
     """
     capacity = ring.rows.shape[0]
     age = (ring.position - 1 - slots) % capacity  # 0 is the newest row
+    step = _columns(ring, slots, options.task.dim, 1)[:, 0]
     if options.strategy == "random":
         stride, before, after = 1, ring.size - 1 - age, age
     else:
         stride = options.num_executors
         after = steps_after(ring, slots, stride, options.task.max_episode_steps)
-        step = _columns(ring, slots, options.task.dim, 1)[:, 0].astype(jnp.int32)
-        before = jnp.minimum(step, (ring.size - 1 - age) // stride)
+        before = jnp.clip(step.astype(jnp.int32), 0, (ring.size - 1 - age) // stride)
     first = {"future": jnp.zeros_like(after), "final": after}.get(options.strategy, -before)
     # The own row, at 0, is left out by drawing from one fewer and stepping over it.
     leave_out = jnp.asarray(not options.include_own) & (first <= 0)
     count = after - first + 1 - leave_out
     offset = first + (word % jnp.maximum(count, 1).astype(jnp.uint32)).astype(jnp.int32)
     offset += leave_out & (offset >= 0)
-    return jnp.where(count > 0, (slots + offset * stride) % capacity, slots), count > 0
+    chosen = jnp.where(count > 0, (slots + offset * stride) % capacity, slots)
+    if options.strategy == "random":
+        return chosen, count > 0
+    return chosen, (count > 0) & (_columns(ring, chosen, options.task.dim, 1)[:, 0] == step + offset)
 
 
 def steps_after(ring: Ring, slots: Array, num_executors: int, max_episode_steps: int | None = None) -> Array:
