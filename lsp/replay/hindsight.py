@@ -8,7 +8,8 @@ with the rows they have so far.
 Which rows are of one episode follows from what they hold. The rows of E executors come in turns, so that those of one
 executor lie E slots apart. A row at position p of that stream, of step t in its episode, belongs to an episode that
 began at p - t, which never falls along the stream: the episode's last row is found by bisection, whatever was
-overwritten, and however an episode ended.
+overwritten, and however an episode ended. The row that is chosen must prove by its step that it is of the episode, for
+growing a layer may put copies in the place of rows that are lost (`lsp.replay.recode`).
 """
 
 from typing import Any, Literal, NamedTuple, get_args
@@ -98,12 +99,13 @@ def relabel(ring: Ring, slots: Array, key: Key, options: Options) -> Transition:
     The failure of a row (a fall, say) terminates whatever the goal. A row that only its goal, or a time limit, ended
     goes on under a goal that it does not meet, and bootstraps from its successor.
     """
-    share_key, goal_key = jax.random.split(key)
+    # Whole words: one draw serves both choices, and remainders of 2^32 are as good as uniform.
+    share_word, goal_word = jax.random.bits(key, (2, *slots.shape))
     t = rings.gather(ring, slots)
     assert t.outcome is not None
     task = options.task
-    chosen, exists = _choose(ring, slots, goal_key, options)
-    changed = exists & jax.random.bernoulli(share_key, options.k / (options.k + 1.0), slots.shape)
+    chosen, exists = _choose(ring, slots, goal_word, options)
+    changed = exists & (share_word.astype(jnp.float32) < 2.0**32 * options.k / (options.k + 1.0))
     goal = jnp.where(changed[:, None], _columns(ring, chosen, 0, task.dim), t.observation[:, -task.dim :])
     next_goal = jnp.where(changed[:, None], goal, t.next_observation[:, -task.dim :])
     achieved, failed = t.outcome[:, : task.dim], t.outcome[:, -1] > 0
@@ -129,24 +131,30 @@ def _judge(task: GoalTask, achieved: Array, goal: Array, env_reward: Array) -> t
     return jax.pure_callback(judge, shapes, achieved, goal, env_reward, vmap_method="broadcast_all")
 
 
-def _choose(ring: Ring, slots: Array, key: Key, options: Options) -> tuple[Array, Array]:
-    """Slots i32[B] of the rows whose achieved goals `slots` shall have, and whether there are such, bool[B]."""
+def _choose(ring: Ring, slots: Array, word: Array, options: Options) -> tuple[Array, Array]:
+    """Slots i32[B] of the rows whose achieved goals `slots` shall have, and whether there are such, bool[B].
+
+    Where there are several, the random `word` u32[B] says which.
+    """
     capacity = ring.rows.shape[0]
     age = (ring.position - 1 - slots) % capacity  # 0 is the newest row
+    step = _columns(ring, slots, options.task.dim, 1)[:, 0]
     if options.strategy == "random":
         stride, before, after = 1, ring.size - 1 - age, age
     else:
         stride = options.num_executors
         after = steps_after(ring, slots, stride, options.task.max_episode_steps)
-        step = _columns(ring, slots, options.task.dim, 1)[:, 0].astype(jnp.int32)
-        before = jnp.minimum(step, (ring.size - 1 - age) // stride)
+        before = jnp.clip(step.astype(jnp.int32), 0, (ring.size - 1 - age) // stride)
     first = {"future": jnp.zeros_like(after), "final": after}.get(options.strategy, -before)
     # The own row, at 0, is left out by drawing from one fewer and stepping over it.
     leave_out = jnp.asarray(not options.include_own) & (first <= 0)
     count = after - first + 1 - leave_out
-    offset = first + jax.random.randint(key, slots.shape, 0, jnp.maximum(count, 1))
+    offset = first + (word % jnp.maximum(count, 1).astype(jnp.uint32)).astype(jnp.int32)
     offset += leave_out & (offset >= 0)
-    return jnp.where(count > 0, (slots + offset * stride) % capacity, slots), count > 0
+    chosen = jnp.where(count > 0, (slots + offset * stride) % capacity, slots)
+    if options.strategy == "random":
+        return chosen, count > 0
+    return chosen, (count > 0) & (_columns(ring, chosen, options.task.dim, 1)[:, 0] == step + offset)
 
 
 def steps_after(ring: Ring, slots: Array, num_executors: int, max_episode_steps: int | None = None) -> Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lsp import rows as packing
-from lsp.replay.ring import Ring
+from lsp.replay.ring import ALONE, Ring
 from lsp.types import Array, Key, ReplayState, Transition
 
 BLOCK = 4096  # rows rewritten at a time: beyond them no memory is needed
@@ -66,7 +66,10 @@ def _recode_ring(ring: Ring, rewrite: Rewrite, key: Key) -> tuple[Ring, Array]:
     def fill_block(i: Array, rows: Array) -> Array:
         start, slots = _block(i, block, capacity)
         others = usable_first[jax.random.randint(jax.random.fold_in(key, i), (block,), 0, jnp.maximum(count, 1))]
-        filled = rows[jnp.where(usable[slots] | (slots >= ring.size), slots, others)]
+        stays = usable[slots] | (slots >= ring.size)
+        filled = rows[jnp.where(stays, slots, others)]
+        if ring.outcome_dim:
+            filled = filled.at[:, -2].set(jnp.where(stays, filled[:, -2], ALONE))
         return jax.lax.dynamic_update_slice_in_dim(rows, filled, start, 0)
 
     dropped = ring.size - count

@@ -15,6 +15,9 @@ import jax.numpy as jnp
 from lsp import rows
 from lsp.types import Array, GoalTask, Transition
 
+ALONE = -(2.0**24)
+"""The step, in its outcome, of a row whose neighbors are not of its episode: a copy of a row from elsewhere."""
+
 
 @flax.struct.dataclass
 class Ring:

@@ -3,6 +3,7 @@
 Every row achieves a goal of its own, a number, so that a drawn goal tells which row it is from.
 """
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -15,6 +16,7 @@ import pytest
 
 from lsp.replay import make_hindsight, make_prioritized, make_uniform, ring
 from lsp.replay.hindsight import Options, _judge, relabel, steps_after
+from lsp.replay.recode import recode
 from lsp.replay.ring import Ring
 from lsp.types import GoalTask, Transition
 
@@ -167,6 +169,43 @@ def test_rewards_terminations_and_goals_of_the_twin() -> None:
     assert np.any(drawn.discount[:, met] > 0), "a row that met its goal goes on under another"
     assert failed.any()
     assert met.any()
+
+
+@pytest.mark.parametrize("strategy", ["future", "episode"])
+def test_copies_in_the_place_of_lost_rows_lend_no_goal(strategy: str) -> None:
+    """And take none but their own: what lies around them is of other episodes."""
+    state, rows = fill(3, 60, 4)
+    lost = np.random.default_rng(0).permutation(CAPACITY)[:12]
+    copied = np.setdiff1d(np.arange(CAPACITY), lost)[: len(lost)]
+    stored = np.array(state.rows)
+    stored[lost] = stored[copied]
+    stored[lost, -2] = ring.ALONE
+    found = drawer(3, strategy, True)(dataclasses.replace(state, rows=stored), jax.random.key(1), 1e9).observation
+    drawn = np.asarray(found[..., 2]).astype(int)
+    kept = [row for slot, row in enumerate(rows) if slot not in lost]
+    others = 0
+    for slot, own in enumerate(rows):
+        if slot in lost:
+            source = rows[copied[lost.tolist().index(slot)]]
+            assert set(drawn[:, slot].tolist()) <= {source.goal, source.number}
+        else:
+            assert set(drawn[:, slot].tolist()) <= allowed(kept, own, strategy, True) | {own.goal}
+            others += len(set(drawn[:, slot].tolist()) - {own.goal, own.number})
+    assert others > 20
+
+
+def test_recoding_marks_its_copies() -> None:
+    """Rows of even number cannot be rewritten."""
+    state, rows = fill(3, 60, 4)
+    new, dropped = jax.jit(lambda state, key: recode(state, lambda t: (t, t.action[:, 0] % 2 == 1), key))(
+        state, jax.random.key(0)
+    )
+    lost = np.array([row.number % 2 == 0 for row in rows])
+    found = np.asarray(new.rows)
+    assert int(dropped) == lost.sum()
+    np.testing.assert_array_equal(found[~lost], np.asarray(state.rows)[~lost])
+    assert (found[lost, -2] == ring.ALONE).all()
+    assert (found[lost, 4] % 2 == 1).all()  # the action, a row's number
 
 
 def test_goals_of_the_future_are_equally_likely() -> None:
