@@ -2,15 +2,18 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lsp import envs
 from lsp.config import Config
+from lsp.executors.collector import Actor
 from lsp.executors.executor import Executor
+from lsp.executors.fleet_process import make_fleet
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import make_process
 from lsp.types import EnvSpec, Executors
@@ -34,13 +37,22 @@ class ExecutorMaker:
         return Executor(envs.make(self.env, **self.env_kwargs), seed, self.gamma, self.n_step)
 
 
-def make(config: Config, seeds: Sequence[int]) -> Executors:
-    """The executors of a configuration; `seeds` has one for each. Raises ConfigError."""
+def make(
+    config: Config, seeds: Sequence[int], make_actor: Callable[[EnvSpec, range, int], Actor] | None = None
+) -> Executors:
+    """The executors of a configuration; `seeds` has one for each.
+
+    `make_actor(spec, part, incarnation)`, picklable, is called in the workers of the async mode. Raises ConfigError.
+    """
     maker = ExecutorMaker(config.env, json.loads(config.env_kwargs), tuple(seeds), config.gamma, config.n_step)
     count = config.executors.count
     if config.executors.engine == "inproc":
         return InProcess(maker, count)
-    return make_process(maker, spec_of(maker), count, config.executors.workers or min(count, cores()))
+    spec, workers = spec_of(maker), config.executors.workers or min(count, cores())
+    if config.executors.mode == "async":
+        assert make_actor is not None
+        return make_fleet(config.executors, maker, partial(make_actor, spec), spec, workers)
+    return make_process(maker, spec, count, workers)
 
 
 def spec_of(maker: ExecutorMaker) -> EnvSpec:
