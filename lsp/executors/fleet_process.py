@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lsp.config import ExecutorsConfig
 from lsp.executors.collector import Actor, Collector
 from lsp.executors.executor import Executor
 from lsp.executors.fleet import Fleet
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import Mailbox, ProcessWorker
-from lsp.executors_config import ExecutorsConfig
 from lsp.rows import width
 from lsp.types import EnvSpec, Episode, Haul
 
