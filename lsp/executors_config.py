@@ -11,12 +11,15 @@ from lsp.fields import AtLeastOne, Count, Natural
 class ExecutorsConfig:
     """Collection of experience."""
 
-    engine: Literal["inproc", "process"] = "inproc"
-    """Where environments live: in the learner's process, or in worker processes on this machine's other cores."""
+    engine: Literal["inproc", "process", "ray"] = "inproc"
+    """Where environments live: in the learner's process; in worker processes on this machine's other cores; in actors
+    of a Ray cluster (pip install 'lsp[ray]')."""
+    address: str = ""
+    """HOST:PORT of a Ray cluster; where it is empty, one on this machine for as long as the run lasts."""
     count: Count = 1
     """Executors, each with an environment of its own, stepped together; at least 1."""
     workers: Natural = 0
-    """Processes that share the executors, none of them without one; 0 is one a core. Not for inproc."""
+    """Processes (ray: actors) that share the executors, none of them without one; 0 is one a core. Not for inproc."""
     mode: Literal["sync", "sync_pipelined", "async"] = "sync"
     """Act on the parameters of the latest dispatch; or on those of the one before, so that environments step while the
     learner updates, which takes a second core; or in each worker on a copy of its own, as in Ape-X (not for inproc)."""
@@ -46,5 +49,7 @@ def relations(executors: ExecutorsConfig) -> Iterator[tuple[str, bool, str]]:
         yield "executors.workers", executors.workers == 0, rule
         rule = "sync or sync_pipelined with --executors.engine=inproc; or add --executors.engine=process"
         yield "executors.mode", executors.mode != "async", rule
+    rule = "empty with any other engine than --executors.engine=ray"
+    yield "executors.address", executors.engine == "ray" or not executors.address, rule
     rule = f"at most --executors.count={executors.count}"
     yield "executors.workers", executors.workers <= executors.count, rule

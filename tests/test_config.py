@@ -112,6 +112,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "executors.engine": ("inproc", "code: one process"),
     "executors.count": (1, "code: one environment"),
     "executors.workers": (0, "ours: unused in one process"),
+    "executors.address": ("", "ours: unused in one process"),
     "executors.mode": ("sync", "study: 3.4, lock-step"),
     "executors.chunk": (16, "ours: unused in lock-step"),
     "executors.in_flight": (2, "ours: unused in lock-step"),

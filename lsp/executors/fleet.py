@@ -25,9 +25,10 @@ class Fleet(Groups):
         count: int,
         workers: int,
         in_flight: int,
+        finish: Callable[[], None] | None = None,
     ) -> None:
         """Start all workers; `wait` says which have an answer (or died), after so many seconds at most."""
-        super().__init__(launch, spec, count, workers)
+        super().__init__(launch, spec, count, workers, finish)
         self._wait = wait
         self._in_flight = in_flight
         self._orders: list[deque[Order]] = [deque() for _ in range(workers)]  # not answered yet

@@ -45,9 +45,20 @@ def split(count: int, groups: int) -> list[range]:
 class Groups(Executors):
     """Steps groups of executors at the same time."""
 
-    def __init__(self, launch: Callable[[range, int], Worker], spec: EnvSpec, count: int, workers: int) -> None:
-        """Start all workers; `launch` starts the one of some executors in an incarnation, and does not wait for it."""
+    def __init__(
+        self,
+        launch: Callable[[range, int], Worker],
+        spec: EnvSpec,
+        count: int,
+        workers: int,
+        finish: Callable[[], None] | None = None,
+    ) -> None:
+        """Start all workers; `launch` starts the one of some executors in an incarnation, and does not wait for it.
+
+        `finish` is called when all have been closed.
+        """
         self.spec = spec
+        self._finish = finish
         self._launch = launch
         self._parts = split(count, workers)
         self._workers: list[Worker] = []
@@ -104,6 +115,8 @@ class Groups(Executors):
         """End every worker."""
         for worker in self._workers:
             worker.close()
+        if self._finish is not None:
+            self._finish()
 
     def _ask(self, request: str, arguments: Sequence[Any]) -> list[Any]:
         for worker, argument in zip(self._workers, arguments, strict=True):

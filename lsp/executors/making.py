@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lsp import envs
-from lsp.config import Config
+from lsp.config import Config, ConfigError
 from lsp.executors.collector import Actor
 from lsp.executors.executor import Executor
 from lsp.executors.fleet_process import make_fleet
@@ -48,11 +48,23 @@ def make(
     count = config.executors.count
     if config.executors.engine == "inproc":
         return InProcess(maker, count)
+    if config.executors.engine == "ray":
+        make_ray = _require_ray()
+        spec = spec_of(maker)
+        return make_ray(config.executors, maker, None if make_actor is None else partial(make_actor, spec), spec)
     spec, workers = spec_of(maker), config.executors.workers or min(count, cores())
     if config.executors.mode == "async":
         assert make_actor is not None
         return make_fleet(config.executors, maker, partial(make_actor, spec), spec, workers)
     return make_process(maker, spec, count, workers)
+
+
+def _require_ray() -> Callable[..., Executors]:
+    try:
+        from lsp.executors.ray import make_ray
+    except ImportError as error:
+        raise ConfigError(f"--executors.engine=ray needs Ray: pip install 'lsp[ray]' ({error})") from error
+    return make_ray
 
 
 def spec_of(maker: ExecutorMaker) -> EnvSpec:
