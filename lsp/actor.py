@@ -33,9 +33,8 @@ class JaxActor:
         self._root = jax.random.key(int(seed) >> 1)
         scales = latent_scales(config.executors)
         self._act = jax.jit(partial(act, agent, scales=None if scales is None else scales[part.start : part.stop]))
-        self._rank = jax.jit(
-            lambda params, rows, key: agent.priority(params, packing.unpack(rows, spec.observation_dim), key)
-        )
+        dims = spec.observation_dim, packing.outcome_dim(spec.goals)
+        self._rank = jax.jit(lambda params, rows, key: agent.priority(params, packing.unpack(rows, *dims), key))
         shapes = jax.eval_shape(lambda key: agent.actor_params(agent.init(key)), jax.random.key(0))
         self._structure = jax.tree.structure(shapes)
         self._ranks = config.replay.kind == "prioritized" and config.replay.initial == "td"

@@ -28,7 +28,7 @@ class AsyncLoop(Loop):
         """Prepare the device; no environment is touched yet."""
         super().__init__(recipe, executors)
         self._store, self._learn = (
-            jax.jit(partial(learn, recipe, number, executors.spec.observation_dim), donate_argnums=0)
+            jax.jit(partial(learn, recipe, executors.spec, number), donate_argnums=0)
             for number in (0, self._updates_per_dispatch)
         )
         self._ranked = self.config.replay.kind == "prioritized" and self.config.replay.initial == "td"

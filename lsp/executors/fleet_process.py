@@ -49,14 +49,14 @@ class Collecting:
     def __init__(
         self,
         make_executor: Callable[[int, int], Executor],
-        make_actor: Callable[[range, int], Actor],
+        make_actor: Callable[[EnvSpec, range, int], Actor],
         part: range,
         incarnation: int,
         steps: int,
     ) -> None:
         """Make executors and policy. Raises ConfigError."""
         executors = InProcess(lambda i: make_executor(i, incarnation), len(part), part.start, incarnation)
-        self._collector = Collector(executors, make_actor(part, incarnation), steps)
+        self._collector = Collector(executors, make_actor(executors.spec, part, incarnation), steps)
         self._hauls = 0
 
     def answer(self, views: dict[str, np.ndarray], request: str, argument: Any) -> Any:
@@ -78,7 +78,7 @@ class Collecting:
 def make_fleet(
     executors: ExecutorsConfig,
     make_executor: Callable[[int, int], Executor],
-    make_actor: Callable[[range, int], Actor],
+    make_actor: Callable[[EnvSpec, range, int], Actor],
     spec: EnvSpec,
     workers: int,
 ) -> Fleet:

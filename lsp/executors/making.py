@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,13 +48,11 @@ def make(
     if config.executors.engine == "inproc":
         return InProcess(maker, count)
     if config.executors.engine == "ray":
-        make_ray = _require_ray()
-        spec = spec_of(maker)
-        return make_ray(config.executors, maker, None if make_actor is None else partial(make_actor, spec), spec)
+        return _require_ray()(config.executors, maker, make_actor, spec_of(maker))
     spec, workers = spec_of(maker), config.executors.workers or min(count, cores())
     if config.executors.mode == "async":
         assert make_actor is not None
-        return make_fleet(config.executors, maker, partial(make_actor, spec), spec, workers)
+        return make_fleet(config.executors, maker, make_actor, spec, workers)
     return make_process(maker, spec, count, workers)
 
 

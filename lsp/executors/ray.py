@@ -92,18 +92,19 @@ def _make_group(make_executor: Callable[[int, int], Executor], part: range, inca
 
 def _make_collector(
     make_executor: Callable[[int, int], Executor],
-    make_actor: Callable[[range, int], Actor],
+    make_actor: Callable[[EnvSpec, range, int], Actor],
     steps: int,
     part: range,
     incarnation: int,
 ) -> Collector:
-    return Collector(_make_group(make_executor, part, incarnation), make_actor(part, incarnation), steps)
+    executors = _make_group(make_executor, part, incarnation)
+    return Collector(executors, make_actor(executors.spec, part, incarnation), steps)
 
 
 def make_ray(
     config: ExecutorsConfig,
     make_executor: Callable[[int, int], Executor],
-    make_actor: Callable[[range, int], Actor] | None,
+    make_actor: Callable[[EnvSpec, range, int], Actor] | None,
     spec: EnvSpec,
 ) -> Groups:
     """The executors of a configuration on the cluster at its address, or on one that lives as long as they do.

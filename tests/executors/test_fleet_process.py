@@ -2,7 +2,6 @@
 
 import os
 import signal
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ CONFIG = ExecutorsConfig(engine="process", mode="async", count=COUNT, chunk=CHUN
 
 def test_every_row_once_under_kills() -> None:
     shared = set(os.listdir("/dev/shm"))
-    fleet = make_fleet(CONFIG, MAKER, partial(NumpyActor, SPEC), SPEC, 2)
+    fleet = make_fleet(CONFIG, MAKER, NumpyActor, SPEC, 2)
     try:
         fleet.reset()
         hauls, kills = [], 0

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ def make(workers: int = 2, make_executor: Any = MAKER, **fields: Any) -> Any:
     from lsp.executors.ray import make_ray
 
     config = ExecutorsConfig(engine="ray", count=COUNT, workers=workers, chunk=CHUNK, in_flight=DEPTH, **fields)
-    return make_ray(config, make_executor, partial(NumpyActor, SPEC), SPEC)
+    return make_ray(config, make_executor, NumpyActor, SPEC)
 
 
 @pytest.mark.usefixtures("cluster")
