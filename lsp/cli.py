@@ -33,7 +33,8 @@ class Options:
     3,5,7. Each is its single run, up to rounding."""
     resume: str = ""
     """Folder of a run, or of many seeds, to go on with where its newest checkpoint stands. No other flag is needed;
-    --steps, --log-every, --checkpoint-every, --milestone-every, --evaluation.every and --track may change."""
+    --steps, --log-every, --checkpoint-every, --milestone-every, --evaluation.every, --track and --executors.engine,
+    .workers and .address may change."""
     dry_run: bool = False
     """Print the whole configuration and the memory that replay needs, and end."""
     version: bool = False

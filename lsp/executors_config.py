@@ -11,15 +11,24 @@ from lsp.fields import AtLeastOne, Count, Natural
 class ExecutorsConfig:
     """Collection of experience."""
 
-    engine: Literal["inproc", "process"] = "inproc"
-    """Where environments live: in the learner's process, or in worker processes on this machine's other cores."""
+    engine: Literal["inproc", "process", "ray"] = "inproc"
+    """Where environments live: in the learner's process; in worker processes on this machine's other cores; in actors
+    of a Ray cluster (pip install 'lsp[ray]')."""
+    address: str = ""
+    """HOST:PORT of a Ray cluster; where it is empty, one on this machine for as long as the run lasts."""
     count: Count = 1
     """Executors, each with an environment of its own, stepped together; at least 1."""
     workers: Natural = 0
-    """Processes that share the executors, none of them without one; 0 is one a core. Not for inproc."""
-    mode: Literal["sync", "sync_pipelined"] = "sync"
+    """Processes (ray: actors) that share the executors, none of them without one; 0 is one a core. Not for inproc."""
+    mode: Literal["sync", "sync_pipelined", "async"] = "sync"
     """Act on the parameters of the latest dispatch; or on those of the one before, so that environments step while the
-    learner updates, which takes a second core."""
+    learner updates, which takes a second core; or in each worker on a copy of its own, as in Ape-X (not for inproc)."""
+    chunk: Count = 16
+    """Rows that an executor collects before it hands them over, in the async mode."""
+    in_flight: Count = 2
+    """Hauls that an async worker may be ahead of the learner; with fewer, data are fresher and workers wait more."""
+    publish_every: Count = 50
+    """Updates between two versions of the parameters that async workers get."""
     exploration: AtLeastOne = 1.0
     """Executors explore differently, as in Ape-X: their latents' standard deviations go from 1/x to x, in equal ratios;
     1 is the policy as it is. Of little use where rewards are dense."""
@@ -38,5 +47,9 @@ def relations(executors: ExecutorsConfig) -> Iterator[tuple[str, bool, str]]:
     if executors.engine == "inproc":
         rule = "0 with --executors.engine=inproc; for more add --executors.engine=process"
         yield "executors.workers", executors.workers == 0, rule
+        rule = "sync or sync_pipelined with --executors.engine=inproc; or add --executors.engine=process"
+        yield "executors.mode", executors.mode != "async", rule
+    rule = "empty with any other engine than --executors.engine=ray"
+    yield "executors.address", executors.engine == "ray" or not executors.address, rule
     rule = f"at most --executors.count={executors.count}"
     yield "executors.workers", executors.workers <= executors.count, rule

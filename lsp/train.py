@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ import jax
 import numpy as np
 
 from lsp import checkpoint, envs, growth, layer_files, memory, provenance, resuming, sinks
+from lsp.actor import make_actor
+from lsp.asynchronous import AsyncLoop
 from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
@@ -28,6 +30,8 @@ from lsp.pipelined import PipelinedLoop
 from lsp.run_dir import locked, parse_config, write_document
 from lsp.sweep import Lane, Sweep
 from lsp.types import Episode, Recipe
+
+LOOPS: dict[str, Callable[[Recipe, Any], Loop]] = {"sync": Loop, "sync_pipelined": PipelinedLoop, "async": AsyncLoop}
 
 
 class Diverged(RuntimeError):
@@ -69,15 +73,17 @@ class Run:
         """
         self.config, self.dir = validate(config), run_dir
         sinks.check(config.track)
-        self._executors = executors.make(config, seeds(config, "collect", config.executors.count))
+        if shared is not None and config.executors.mode != "sync":
+            raise ConfigError(f"--executors.mode={config.executors.mode}: must be sync with several --seeds")
+        collect = seeds(config, "collect", config.executors.count)
+        self._executors = executors.make(config, collect, partial(make_actor, config))
         spec, judged = self._executors.spec, seeds(config, "evaluate", config.evaluation.episodes)
         self.loop: Loop | Lane
         if shared is None:
             memory.check(config, spec)
             self._stage = stage or growth.first(self.config, spec)
             self._recipe = self._stage.recipe(self.config, spec)
-            make_loop = PipelinedLoop if config.executors.mode == "sync_pipelined" else Loop
-            self.loop = make_loop(self._recipe, self._executors)
+            self.loop = LOOPS[config.executors.mode](self._recipe, self._executors)
             make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
             self._evaluator = Evaluator(self._recipe.agent, make_env, config.evaluation.protocols, judged)
         else:

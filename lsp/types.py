@@ -150,6 +150,25 @@ class Chunk(NamedTuple):
     origins: np.ndarray  # i64[E, 3] of each row: executor, its incarnation, the row's number therein; no two are equal
 
 
+class Order(NamedTuple):
+    """What the learner asks of an asynchronous worker: its next rows, and how to act for them."""
+
+    leaves: list[np.ndarray] | None  # of what `Agent.actor_params` gives, where newer than those sent before
+    version: int  # of those parameters: updates that went into them
+    random: bool  # act uniformly
+
+
+class Haul(NamedTuple):
+    """What an asynchronous worker hands to the learner, as NumPy arrays: n rows, an equal share of each executor."""
+
+    rows: np.ndarray  # f32[n, W] packed transitions
+    returns: np.ndarray  # f32[n] discounted return so far in each episode
+    priorities: np.ndarray  # f32[n] what `Agent.priority` says of the rows under the worker's parameters
+    origins: np.ndarray  # i64[n, 3] as of a `Chunk`
+    version: int  # of the parameters that acted
+    episodes: Sequence[Episode]  # those that ended meanwhile
+
+
 class Executors(Protocol):
     """Where experience comes from."""
 

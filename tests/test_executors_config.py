@@ -17,6 +17,10 @@ from lsp.executors_config import ExecutorsConfig, latent_scales, relations
         ({"engine": "process", "count": 3, "workers": 3}, []),
         ({"engine": "process", "count": 3, "workers": 4}, ["executors.workers"]),
         ({"count": 3, "mode": "sync_pipelined"}, []),
+        ({"engine": "ray", "count": 3, "address": "a:1"}, []),
+        ({"engine": "process", "count": 3, "address": "a:1"}, ["executors.address"]),
+        ({"count": 3, "mode": "async"}, ["executors.mode"]),
+        ({"engine": "process", "count": 3, "mode": "async"}, []),
     ],
 )
 def test_what_goes_together(fields: dict[str, Any], refused: list[str]) -> None:

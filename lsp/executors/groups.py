@@ -45,9 +45,20 @@ def split(count: int, groups: int) -> list[range]:
 class Groups(Executors):
     """Steps groups of executors at the same time."""
 
-    def __init__(self, launch: Callable[[range, int], Worker], spec: EnvSpec, count: int, workers: int) -> None:
-        """Start all workers; `launch` starts the one of some executors in an incarnation, and does not wait for it."""
+    def __init__(
+        self,
+        launch: Callable[[range, int], Worker],
+        spec: EnvSpec,
+        count: int,
+        workers: int,
+        finish: Callable[[], None] | None = None,
+    ) -> None:
+        """Start all workers; `launch` starts the one of some executors in an incarnation, and does not wait for it.
+
+        `finish` is called when all have been closed.
+        """
         self.spec = spec
+        self._finish = finish
         self._launch = launch
         self._parts = split(count, workers)
         self._workers: list[Worker] = []
@@ -89,7 +100,8 @@ class Groups(Executors):
         """The state of every executor; the same whatever the engine and the number of workers."""
         states = self._ask("get_state", [None] * len(self._parts))
         executors = [executor for state in states for executor in state["executors"]]
-        return {"executors": executors, "origins": np.concatenate([state["origins"] for state in states])}
+        arrays = {name: np.concatenate([state[name] for state in states]) for name in states[0] if name != "executors"}
+        return {"executors": executors} | arrays
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from `get_state`'s result, of whatever engine."""
@@ -103,6 +115,8 @@ class Groups(Executors):
         """End every worker."""
         for worker in self._workers:
             worker.close()
+        if self._finish is not None:
+            self._finish()
 
     def _ask(self, request: str, arguments: Sequence[Any]) -> list[Any]:
         for worker, argument in zip(self._workers, arguments, strict=True):
@@ -113,14 +127,16 @@ class Groups(Executors):
         try:
             return self._workers[i].receive()
         except WorkerDied as error:
-            reason = error
+            return self._revive(i, request, argument, error)
+
+    def _revive(self, i: int, request: str, argument: Any, reason: WorkerDied) -> Any:
         for _ in range(MAX_DEATHS - 1):
             self._replace(i, reason)
             try:
                 if request not in ("reset", "set_state"):
                     self._workers[i].send("reset")
                     self._workers[i].receive()
-                self._workers[i].send(request, argument)
+                self._workers[i].send(request, self._prepare(i, request, argument))
                 answer = self._workers[i].receive()
             except WorkerDied as error:
                 reason = error
@@ -128,6 +144,11 @@ class Groups(Executors):
                 self._restarts += len(self._parts[i])
                 return answer
         raise EnvironmentFault(f"the worker of executors {self._names(i)} {reason}, {MAX_DEATHS} times in a row")
+
+    def _prepare(self, i: int, request: str, argument: Any) -> Any:
+        """What a new worker is asked in place of its predecessor."""
+        del i, request
+        return argument
 
     def _replace(self, i: int, reason: WorkerDied) -> None:
         print(f"the worker of executors {self._names(i)} {reason}: they begin new episodes", file=sys.stderr)

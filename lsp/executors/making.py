@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lsp import envs
-from lsp.config import Config
+from lsp.config import Config, ConfigError
+from lsp.executors.collector import Actor
 from lsp.executors.executor import Executor
+from lsp.executors.fleet_process import make_fleet
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import make_process
 from lsp.types import EnvSpec, Executors
@@ -34,13 +36,32 @@ class ExecutorMaker:
         return Executor(envs.make(self.env, **self.env_kwargs), seed, self.gamma, self.n_step)
 
 
-def make(config: Config, seeds: Sequence[int]) -> Executors:
-    """The executors of a configuration; `seeds` has one for each. Raises ConfigError."""
+def make(
+    config: Config, seeds: Sequence[int], make_actor: Callable[[EnvSpec, range, int], Actor] | None = None
+) -> Executors:
+    """The executors of a configuration; `seeds` has one for each.
+
+    `make_actor(spec, part, incarnation)`, picklable, is called in the workers of the async mode. Raises ConfigError.
+    """
     maker = ExecutorMaker(config.env, json.loads(config.env_kwargs), tuple(seeds), config.gamma, config.n_step)
     count = config.executors.count
     if config.executors.engine == "inproc":
         return InProcess(maker, count)
-    return make_process(maker, spec_of(maker), count, config.executors.workers or min(count, cores()))
+    if config.executors.engine == "ray":
+        return _require_ray()(config.executors, maker, make_actor, spec_of(maker))
+    spec, workers = spec_of(maker), config.executors.workers or min(count, cores())
+    if config.executors.mode == "async":
+        assert make_actor is not None
+        return make_fleet(config.executors, maker, make_actor, spec, workers)
+    return make_process(maker, spec, count, workers)
+
+
+def _require_ray() -> Callable[..., Executors]:
+    try:
+        from lsp.executors.ray import make_ray
+    except ImportError as error:
+        raise ConfigError(f"--executors.engine=ray needs Ray: pip install 'lsp[ray]' ({error})") from error
+    return make_ray
 
 
 def spec_of(maker: ExecutorMaker) -> EnvSpec:

@@ -6,14 +6,16 @@ is left behind however the learner ends.
 """
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,66 +32,67 @@ PATIENCE = 2.0  # seconds that a worker has to close its environments
 
 
 class Mailbox:
-    """Memory that two processes share: the arrays of one step of n executors."""
+    """Memory that two processes share: float32 arrays by name, and int64 `origins`."""
 
-    def __init__(self, n: int, spec: EnvSpec) -> None:
-        """Zeros for `n` executors."""
-        columns = {"actions": 2 * spec.action_dim, "rows": width(*spec), "observations": spec.observation_dim}
-        self._shapes = {name: (n, size) for name, size in columns.items()} | {"returns": (n,), "origins": (n, 3)}
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Zeros of the given shapes."""
+        self._shapes = shapes
         self._memory = {
-            name: SPAWN.RawArray("q" if name == "origins" else "f", int(np.prod(shape)))
-            for name, shape in self._shapes.items()
+            name: SPAWN.RawArray("q" if name == "origins" else "f", math.prod(shape)) for name, shape in shapes.items()
         }
 
     def views(self) -> dict[str, np.ndarray]:
-        """The arrays by name: f32, and i64 of `origins`."""
+        """The arrays by name."""
         return {
             name: np.frombuffer(memory, np.int64 if name == "origins" else np.float32).reshape(self._shapes[name])
             for name, memory in self._memory.items()
         }
 
 
+class Service(Protocol):
+    """What a worker does."""
+
+    def answer(self, views: dict[str, np.ndarray], request: str, argument: Any) -> Any:
+        """The answer to a request. Raises EnvironmentFault, ConfigError."""
+
+    def close(self) -> None:
+        """Close every environment."""
+
+
 class ProcessWorker:
     """The learner's end of a worker process."""
 
-    def __init__(
-        self, make_executor: Callable[[int, int], Executor], part: range, incarnation: int, spec: EnvSpec
-    ) -> None:
-        """Start the process, without waiting for it. `make_executor(index, incarnation)` must be picklable."""
-        mailbox = Mailbox(len(part), spec)
-        self._views = mailbox.views()
-        self._connection, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(
-            target=serve, args=(theirs, make_executor, part, incarnation, mailbox), daemon=True, name=f"lsp-{part[0]}"
-        )
+    def __init__(self, make_service: Callable[[], Service], mailbox: Mailbox, name: str) -> None:
+        """Start the process, without waiting for it. `make_service`, picklable, is called there."""
+        self.views = mailbox.views()
+        self.connection, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=serve, args=(theirs, make_service, mailbox), daemon=True, name=name)
         with _signals_for_the_learner_alone():
             self.process.start()
         theirs.close()
         # Before the interpreter's own end of daemons, which would wait for a worker that is deaf to SIGTERM.
-        self._finalizer = util.Finalize(self, _end, (self._connection, self.process), exitpriority=10)
+        self._finalizer = util.Finalize(self, _end, (self.connection, self.process), exitpriority=10)
 
     def send(self, request: str, argument: Any = None) -> None:
         """Ask for something."""
         if request == "step":
-            np.concatenate(argument, axis=1, out=self._views["actions"])
+            np.concatenate(argument, axis=1, out=self.views["actions"])
             argument = None
         with contextlib.suppress(OSError):
-            self._connection.send((request, argument))
+            self.connection.send((request, argument))
 
     def receive(self) -> Any:
         """The answer; its arrays are the taker's own."""
         try:
-            answer = self._connection.recv()
+            answer = self.connection.recv()
         except (EOFError, OSError) as error:
             self.process.join(PATIENCE)
             raise WorkerDied(f"died (exit code {self.process.exitcode})") from error
         if isinstance(answer, Exception):
             raise answer
-        if not isinstance(answer, Chunk):
+        if not isinstance(answer, Chunk) or not answer.complete:
             return answer
-        if not answer.complete:
-            return answer
-        arrays = [self._views[name].copy() for name in ("rows", "returns", "observations", "origins")]
+        arrays = [self.views[name].copy() for name in ("rows", "returns", "observations", "origins")]
         return Chunk(arrays[0], arrays[1], arrays[2], True, answer.episodes, arrays[3])
 
     def close(self) -> None:
@@ -116,41 +119,47 @@ def _signals_for_the_learner_alone() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def serve(
-    connection: Connection,
-    make_executor: Callable[[int, int], Executor],
-    part: range,
-    incarnation: int,
-    mailbox: Mailbox,
-) -> None:
+def serve(connection: Connection, make_service: Callable[[], Service], mailbox: Mailbox) -> None:
     """Be a worker until the pipe closes: one answer to every request, an exception where it raised a known one."""
     end_with_parent()
-    executors: InProcess | None = None
+    service: Service | None = None
     views = mailbox.views()
     with contextlib.suppress(EOFError, OSError):
         while True:
             request, argument = connection.recv()
             try:
-                if executors is None:
-                    executors = InProcess(lambda i: make_executor(i, incarnation), len(part), part.start, incarnation)
-                answer = _answer(executors, views, request, argument)
+                if service is None:
+                    service = make_service()
+                answer = service.answer(views, request, argument)
             except (EnvironmentFault, ConfigError) as error:
                 answer = error
             connection.send(answer)
-    if executors is not None:
-        executors.close()
+    if service is not None:
+        service.close()
 
 
-def _answer(executors: InProcess, views: dict[str, np.ndarray], request: str, argument: Any) -> Any:
-    if request != "step":
-        return getattr(executors, request)(*([] if argument is None else [argument]))
-    chunk = executors.step(ActionSample(*np.split(views["actions"], 2, axis=1)))
-    if not chunk.complete:
-        return chunk
-    for name in ("returns", "observations", "rows", "origins"):
-        views[name][:] = getattr(chunk, name)
-    nothing = np.zeros(0)
-    return Chunk(nothing, nothing, nothing, True, chunk.episodes, nothing)
+class LockStep:
+    """Steps a group of executors when asked."""
+
+    def __init__(self, make_executor: Callable[[int, int], Executor], part: range, incarnation: int) -> None:
+        """Make the executors. Raises ConfigError."""
+        self._executors = InProcess(lambda i: make_executor(i, incarnation), len(part), part.start, incarnation)
+
+    def answer(self, views: dict[str, np.ndarray], request: str, argument: Any) -> Any:
+        """What the executors' method of that name returns; of a step, the arrays into `views`."""
+        if request != "step":
+            return getattr(self._executors, request)(*([] if argument is None else [argument]))
+        chunk = self._executors.step(ActionSample(*np.split(views["actions"], 2, axis=1)))
+        if not chunk.complete:
+            return chunk
+        for name in ("returns", "observations", "rows", "origins"):
+            views[name][:] = getattr(chunk, name)
+        nothing = np.zeros(0)
+        return Chunk(nothing, nothing, nothing, True, chunk.episodes, nothing)
+
+    def close(self) -> None:
+        """Close every environment."""
+        self._executors.close()
 
 
 def end_with_parent() -> None:
@@ -169,6 +178,9 @@ def make_process(make_executor: Callable[[int, int], Executor], spec: EnvSpec, c
     """`count` executors in `workers` processes."""
 
     def launch(part: range, incarnation: int) -> ProcessWorker:
-        return ProcessWorker(make_executor, part, incarnation, spec)
+        n, dim = len(part), spec.observation_dim
+        shapes = {"actions": (n, 2 * spec.action_dim), "rows": (n, width(*spec)), "observations": (n, dim)}
+        mailbox = Mailbox(shapes | {"returns": (n,), "origins": (n, 3)})
+        return ProcessWorker(partial(LockStep, make_executor, part, incarnation), mailbox, f"lsp-{part.start}")
 
     return Groups(launch, spec, count, workers)

@@ -1,0 +1,111 @@
+"""The training loop of asynchronous executors, after Ape-X: Horgan et al. (2018), arXiv 1803.00933.
+
+Workers act and rank on parameters of their own; the learner pools what arrives and takes a dispatch's rows out of the
+pool at a time. It gives a worker its next order when the pool needs more, which is the limiter: updates are earned by
+rows, as in lock-step, and nobody collects rows that the learner is not going to take soon.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from lsp.executors.fleet import Fleet
+from lsp.loop import Loop, RunState, learn
+from lsp.types import Episode, Haul, Recipe
+
+PATIENCE = 0.2  # seconds to wait for rows before looking whether somebody wants to stop
+
+
+class AsyncLoop(Loop):
+    """A run that learns from whatever its executors have sent. Resumed, it loses nothing, but the order is another."""
+
+    executors: Fleet
+
+    def __init__(self, recipe: Recipe, executors: Fleet) -> None:
+        """Prepare the device; no environment is touched yet."""
+        super().__init__(recipe, executors)
+        self._store, self._learn = (
+            jax.jit(partial(learn, recipe, executors.spec, number), donate_argnums=0)
+            for number in (0, self._updates_per_dispatch)
+        )
+        self._ranked = self.config.replay.kind == "prioritized" and self.config.replay.initial == "td"
+        self._size = self.config.block * self.config.executors.count
+        # Rows, returns, priorities, origins and versions of what has arrived and is not learned from yet.
+        self._pool: list[list[np.ndarray]] = []
+        self._episodes: list[Episode] = []
+        self._published = 0
+        self._staleness: list[np.ndarray] = []  # updates between acting and learning, of each row since the last line
+
+    def start(self) -> None:
+        """Reset every environment."""
+        self.executors.reset()
+        self._publish()
+
+    def advance(self) -> Sequence[Episode]:
+        """Take what has arrived, and learn from a dispatch of it; returns the episodes that ended."""
+        if self._pooled() < self._size:
+            self.executors.order(self.step < self.config.warmup_steps)
+            for haul in self.executors.poll(PATIENCE):
+                self._receive(haul)
+        if self._pooled() >= self._size:
+            self._consume()
+        episodes, self._episodes = self._episodes, []
+        return episodes
+
+    def metrics(self) -> dict[str, float]:
+        """Metrics of the latest updates; and, since the last call, how old the parameters were that acted."""
+        found = super().metrics()
+        after_start = self.step - self.config.learning_starts
+        if self.updates and after_start > 0:
+            found["utd_realized"] = self.updates / after_start
+        if self._staleness:
+            ages = np.concatenate(self._staleness)
+            self._staleness.clear()
+            found |= {"staleness": float(np.mean(ages)), "staleness_max": float(np.max(ages))}
+        return found | {"hauls_in_flight": self.executors.in_flight()}
+
+    def _pooled(self) -> int:
+        return sum(len(parts[0]) for parts in self._pool)
+
+    def _receive(self, haul: Haul) -> None:
+        versions = np.full(len(haul.rows), haul.version)
+        self._pool.append([haul.rows, haul.returns, haul.priorities, haul.origins, versions])
+        self._episodes += haul.episodes
+
+    def _consume(self) -> None:
+        """One dispatch, of the oldest rows."""
+        pool = [np.concatenate(part) for part in zip(*self._pool, strict=True)]
+        rows, returns, priorities, _, versions = (part[: self._size] for part in pool)
+        left = [part[self._size :] for part in pool]
+        self._pool = [left] if len(left[0]) else []
+        self.step += self._size
+        self._staleness.append(self.updates - versions)
+        learns = self._learns()
+        function = self._learn if learns else self._store
+        ranks = priorities if self._ranked else None
+        state, metrics = function(self.state, self.root, np.int32(self.step), rows, returns, ranks)
+        self._move_on(state, metrics if learns else None)
+        if self.updates - self._published >= self.config.executors.publish_every:
+            self._publish()
+
+    def _publish(self) -> None:
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.actor_params())]
+        self.executors.publish(leaves, self.updates)
+        self._published = self.updates
+
+    def get_state(self) -> dict[str, Any]:
+        """The host's part of the run; waits for what is under way, so that none of it is lost."""
+        for haul in self.executors.drain():
+            self._receive(haul)
+        pool = [[np.array(part) for part in parts] for parts in self._pool]
+        return super().get_state() | {"pool": pool, "episodes": [list(episode) for episode in self._episodes]}
+
+    def set_state(self, host: dict[str, Any], state: RunState) -> None:
+        """Go on from `get_state`'s result and the device's part."""
+        super().set_state(host, state)
+        self._pool = [[np.asarray(part) for part in parts] for parts in host["pool"]]
+        self._episodes = [Episode(*episode) for episode in host["episodes"]]
+        self._publish()

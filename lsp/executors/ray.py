@@ -1,0 +1,168 @@
+"""Executors as actors of a Ray cluster, a group in each: the engine of more than one machine.
+
+Ray brings an actor up wherever there is a free CPU. One that is lost, with its process, its machine or its connection,
+is replaced by a new one, as in the other engines; Ray is asked to repeat nothing, so that no row comes twice. Importing
+this module imports Ray.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from lsp.config import ConfigError, ExecutorsConfig
+from lsp.envs import EnvironmentFault
+from lsp.executors.collector import Actor, Collector
+from lsp.executors.executor import Executor
+from lsp.executors.fleet import Fleet
+from lsp.executors.groups import Groups, WorkerDied
+from lsp.executors.inproc import InProcess
+from lsp.types import EnvSpec, Order
+
+ROOT = Path(__file__).parents[2]
+
+
+class RayWorker:
+    """The learner's end of an actor."""
+
+    def __init__(self, make_service: Callable[[], Any], share: Callable[[Order], Any]) -> None:
+        """Start the actor, without waiting for it; `share` puts an order's parameters where all actors find them."""
+        self._share = share
+        self._actor = _Serving.options(num_cpus=1, max_restarts=0, max_task_retries=0).remote(make_service)
+        self.answers: deque[Any] = deque()
+
+    def send(self, request: str, argument: Any = None) -> None:
+        """Ask for something."""
+        if isinstance(argument, Order) and argument.leaves is not None:
+            argument = argument._replace(leaves=self._share(argument))
+        self.answers.append(self._actor.answer.remote(request, argument))
+
+    def receive(self) -> Any:
+        """The answer."""
+        try:
+            answer = ray.get(self.answers.popleft())
+        except RayActorError as error:
+            raise WorkerDied("was lost") from error
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def process_id(self) -> int:
+        """Of the actor, on its machine."""
+        return ray.get(self._actor.process_id.remote())
+
+    def close(self) -> None:
+        """End the actor."""
+        with contextlib.suppress(RayActorError):
+            ray.kill(self._actor)
+
+
+class _Service:
+    """Answers requests with the methods of what `make` makes, at the first of them."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._made = make, None
+
+    def answer(self, request: str, argument: Any) -> Any:
+        if isinstance(argument, Order) and isinstance(argument.leaves, ray.ObjectRef):
+            argument = argument._replace(leaves=ray.get(argument.leaves))
+        try:
+            if self._made is None:
+                self._made = self._make()
+            return getattr(self._made, request)(*([] if argument is None else [argument]))
+        except (EnvironmentFault, ConfigError) as error:
+            return error
+
+    def process_id(self) -> int:
+        return os.getpid()
+
+
+_Serving = ray.remote(_Service)
+
+
+def _make_group(make_executor: Callable[[int, int], Executor], part: range, incarnation: int) -> InProcess:
+    return InProcess(lambda i: make_executor(i, incarnation), len(part), part.start, incarnation)
+
+
+def _make_collector(
+    make_executor: Callable[[int, int], Executor],
+    make_actor: Callable[[EnvSpec, range, int], Actor],
+    steps: int,
+    part: range,
+    incarnation: int,
+) -> Collector:
+    executors = _make_group(make_executor, part, incarnation)
+    return Collector(executors, make_actor(executors.spec, part, incarnation), steps)
+
+
+def make_ray(
+    config: ExecutorsConfig,
+    make_executor: Callable[[int, int], Executor],
+    make_actor: Callable[[EnvSpec, range, int], Actor] | None,
+    spec: EnvSpec,
+) -> Groups:
+    """The executors of a configuration on the cluster at its address, or on one that lives as long as they do.
+
+    Raises ConfigError: no such cluster, or not enough CPUs in it.
+    """
+    began = not ray.is_initialized()
+    if began:
+        _connect(config)
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    workers = config.workers or min(config.count, cpus)
+    if not 0 < workers <= cpus:
+        raise ConfigError(f"--executors.workers={workers}: the cluster has {cpus} CPUs, and a worker takes one")
+    share, finish = _Sharing(), ray.shutdown if began else None
+    if config.mode != "async":
+
+        def launch(part: range, incarnation: int) -> RayWorker:
+            return RayWorker(partial(_make_group, make_executor, part, incarnation), share)
+
+        return Groups(launch, spec, config.count, workers, finish)
+    assert make_actor is not None
+    make_collector = partial(_make_collector, make_executor, make_actor, config.chunk)
+
+    def launch_collector(part: range, incarnation: int) -> RayWorker:
+        return RayWorker(partial(make_collector, part, incarnation), share)
+
+    return Fleet(launch_collector, wait, spec, config.count, workers, config.in_flight, finish)
+
+
+def _connect(config: ExecutorsConfig) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    options: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": path}}, "logging_level": "ERROR"}
+    if not config.address:  # "local", or Ray would join whatever cluster it finds noted down on this machine
+        ray.init("local", num_cpus=config.workers or config.count, include_dashboard=False, **options)
+        return
+    try:
+        ray.init(config.address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"--executors.address={config.address}: no Ray cluster there ({error})") from error
+
+
+class _Sharing:
+    """Puts each version of the parameters into Ray's store once, however many actors are sent it."""
+
+    def __init__(self) -> None:
+        self._version, self._reference = -1, None
+
+    def __call__(self, order: Order) -> Any:
+        if order.version != self._version:
+            self._version, self._reference = order.version, ray.put(order.leaves)
+        return self._reference
+
+
+def wait(workers: Sequence[Any], timeout: float) -> list[int]:
+    """Which workers have an answer, or died."""
+    first = [worker.answers[0] for worker in workers]
+    if not first or not ray.wait(first, timeout=timeout, fetch_local=False)[0]:
+        return []
+    ready, _ = ray.wait(first, num_returns=len(first), timeout=0, fetch_local=False)
+    return [i for i, reference in enumerate(first) if reference in ready]

@@ -1,0 +1,108 @@
+"""The asynchronous loop keeps the ratio of updates to data, learns from every row once, and resumes without loss."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from lsp import checkpoint
+from lsp.asynchronous import AsyncLoop
+from lsp.config import Config
+from lsp.executors_config import ExecutorsConfig
+from lsp.loop import RunState
+from lsp.types import Recipe
+from tests.fleets import CHUNK, COUNT, DEPTH, assert_no_hole_and_no_duplicate, local_fleet
+from tests.loops import POINT_MASS, make_toy, toy_config, toy_replay
+
+
+def config(**overrides: Any) -> Config:
+    executors = ExecutorsConfig(
+        engine="process", mode="async", count=COUNT, chunk=CHUNK, in_flight=DEPTH, publish_every=5
+    )
+    return dataclasses.replace(toy_config(**overrides), executors=executors)
+
+
+def recipe(**overrides: Any) -> Recipe:
+    return Recipe(make_toy(POINT_MASS), toy_replay(), config(**overrides))
+
+
+def started(chosen: Recipe, **fleet: Any) -> AsyncLoop:
+    loop = AsyncLoop(chosen, local_fleet(**fleet))
+    loop.start()
+    return loop
+
+
+def consumed(loop: AsyncLoop) -> list[tuple[int, int, int]]:
+    """Origins of the rows that are learned from, from now on."""
+    found: list[tuple[int, int, int]] = []
+    consume = loop._consume
+
+    def spying() -> None:
+        origins = np.concatenate([parts[3] for parts in loop._pool])
+        found.extend(map(tuple, origins[: loop._size].tolist()))
+        consume()
+
+    loop._consume = spying  # type: ignore[method-assign]
+    return found
+
+
+@pytest.mark.parametrize("utd", [0.5, 1.0, 2.0])
+def test_the_limiter(utd: float) -> None:
+    loop = started(recipe(utd=utd))
+    ages = []
+    for _ in range(400):
+        loop.advance()
+        assert loop._pooled() < loop._size + DEPTH * CHUNK * COUNT  # nobody runs ahead
+        metrics = loop.metrics()
+        ages.append(metrics.get("staleness", 0.0))
+        assert metrics.get("staleness_max", 0.0) >= ages[-1]
+        if loop.step > 300:
+            assert 0.9 * utd <= metrics["utd_realized"] <= 1.1 * utd
+    ahead = loop._size + DEPTH * CHUNK * COUNT
+    assert 0 < np.mean(ages) <= utd * ahead + 5 + loop._updates_per_dispatch
+    assert loop.step > 1000
+    assert loop.updates == int(loop.state.agent.updates)
+
+
+def test_every_row_is_learned_from_once_through_deaths_and_a_resume(tmp_path: Path) -> None:
+    chosen = recipe()
+    loop = started(chosen, fatal=lambda first, life, answered: first == 0 and life == 0 and answered == 6)
+    origins, episodes = consumed(loop), []
+    for _ in range(60):
+        episodes += loop.advance()
+    host = loop.get_state()
+    assert loop.executors.in_flight() == 0
+    state = jax.tree.map(np.asarray, loop.state)
+    _, read = checkpoint.load(checkpoint.save(tmp_path, loop.step, {}, {"loop": host}))
+    assert loop.executors.stats()["executor_restarts"] == COUNT // 2
+
+    resumed = AsyncLoop(chosen, local_fleet(workers=3, seed=1))
+    resumed.set_state(read["loop"], RunState(*jax.tree.map(jax.numpy.array, state)))
+    assert (resumed.step, resumed.updates) == (loop.step, loop.updates)
+    later = consumed(resumed)
+    for _ in range(60):
+        episodes += resumed.advance()
+    resumed.get_state()
+    rest = [tuple(origin) for parts in resumed._pool for origin in parts[3].tolist()]
+    every = origins + later + rest
+    assert len(set(every)) == len(every)
+    numbers: dict[tuple[int, int], list[int]] = {}
+    for executor, life, number in every:
+        numbers.setdefault((executor, life), []).append(number)
+    assert_no_hole_and_no_duplicate(numbers)
+    assert all(min(found) == 0 for found in numbers.values())  # from the first row on
+    assert len(episodes) > 40
+
+
+def test_a_loop_that_goes_on_after_a_checkpoint() -> None:
+    loop = started(recipe())
+    for _ in range(30):
+        loop.advance()
+    loop.get_state()
+    before = loop.step
+    for _ in range(30):
+        loop.advance()
+    assert loop.step > before + 5 * loop._size
