@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from lsp import agents, checkpoint
@@ -18,10 +19,11 @@ def untrained(folder: Path, preset: str = "modern", spec: EnvSpec = PENDULUM, **
     """A run with a checkpoint at step 100, whose parameters and statistics are random; for the pendulum."""
     config = tiny_config(preset, **{"env": "Pendulum-v1"} | overrides)
     write_document(folder, {"config": to_dict(config)})
-    rng = np.random.default_rng(0)
-    state = random_params(agents.build(config, spec).agent.init, rng)
-    stats = state.actor.observation_stats
-    stats = stats._replace(variance=np.abs(stats.variance) + np.float32(0.1))
-    state = state._replace(actor=state.actor._replace(observation_stats=stats))
+    init = agents.build(config, spec).agent.init
+    actor = random_params(lambda key: init(key).actor, np.random.default_rng(0))
+    stats = actor.observation_stats
+    actor = actor._replace(observation_stats=stats._replace(variance=np.abs(stats.variance) + np.float32(0.1)))
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(init, jax.random.key(0)))
+    state = zeros._replace(actor=actor)
     checkpoint.save(folder / "checkpoints", 100, {"learner": state}, {})
     return folder
