@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsp import agents, checkpoint, envs, numpy_policy
-from lsp.agents.parts import make_parts
+from lsp import checkpoint, envs, growth, numpy_policy
+from lsp.agents.learner import make_flat_params
+from lsp.agents.stack import Layer, make_flow
 from lsp.checkpoint import CheckpointError
 from lsp.config import Config, ConfigError
 from lsp.numpy_policy import NumpyPolicy
@@ -38,6 +39,7 @@ class Actor(NamedTuple):
 
     agent: Agent
     params: Params
+    layers: Sequence[Layer]  # bottom first; the last is the one in training, as it stands
     config: Config
     spec: EnvSpec
     low: np.ndarray  # f32[A] the environment's own bounds
@@ -57,47 +59,55 @@ def load_actor(run_dir: Path, step: int | None = None) -> Actor:
     step = found[-1] if step is None else step
     with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
         spec, space = envs.spec_of(env), env.env.action_space
-    agent = agents.build(config, spec).agent
-    arrays, _ = checkpoint.load(root / str(step))
+    arrays, host = checkpoint.load(root / str(step))
+    stage = growth.from_host(host["stage"])
+    recipe = stage.recipe(config, spec)
+    agent = recipe.agent
     state = checkpoint.restore(jax.eval_shape(agent.init, jax.random.key(0)), arrays, "learner")
+    layers = growth.freeze(stage, recipe.config, spec, state)
     low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))  # type: ignore[attr-defined]
-    return Actor(agent, agent.actor_params(state), config, spec, low, high, step)
+    return Actor(agent, agent.actor_params(state), layers, config, spec, low, high, step)
 
 
 def to_numpy(actor: Actor) -> NumpyPolicy:
     """The actor's policy, evaluated by NumPy."""
-    config, flow = actor.config, actor.config.flow
-    top = make_parts(config, actor.spec).flat.unravel(actor.params.params)["policy"]
-    layers = [*actor.params.layers, top]
-    weights = {f"{index}/{name}": leaf for index, layer in enumerate(layers) for name, leaf in _named(layer)}
-    if config.normalize.observations:
-        stats = actor.params.observation_stats
-        std = np.maximum(np.sqrt(np.asarray(stats.variance)), 0.01)  # as `lsp.normalizers.normalize` bounds it
-        weights |= {"observation/mean": np.asarray(stats.mean), "observation/std": std}
-    layer = {
-        "num_couplings": flow.num_couplings,
-        "activation": flow.activation,
-        "separate_nets": flow.separate_nets,
-        "max_log_scale": str(flow.max_log_scale),  # JSON has no infinity
-        "embedding_activate_last": True,
-    }
     description = {
         "format": numpy_policy.FORMAT,
-        "env": config.env,
-        "env_kwargs": config.env_kwargs,
+        "env": actor.config.env,
+        "env_kwargs": actor.config.env_kwargs,
         "step": actor.step,
         "observation_dim": actor.spec.observation_dim,
         "action_dim": actor.spec.action_dim,
         "low": actor.low.tolist(),
         "high": actor.high.tolist(),
-        "layers": [layer] * len(layers),
+        "layers": [_describe(layer) for layer in actor.layers],
     }
+    weights = {f"{i}/{name}": leaf for i, layer in enumerate(actor.layers) for name, leaf in _weights(layer).items()}
     return NumpyPolicy(description, weights)
 
 
-def _named(tree: Any) -> list[tuple[str, np.ndarray]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [(jax.tree_util.keystr(path, simple=True, separator="/"), np.asarray(leaf)) for path, leaf in leaves]
+def _describe(layer: Layer) -> dict[str, Any]:
+    return {
+        "observation_dim": layer.spec.observation_dim,
+        "num_couplings": layer.config.num_couplings,
+        "activation": layer.config.activation,
+        "separate_nets": layer.config.separate_nets,
+        "max_log_scale": str(layer.config.max_log_scale),  # JSON has no infinity
+        "embedding_activate_last": not layer.config.linear_embedding,
+    }
+
+
+def _weights(layer: Layer) -> dict[str, np.ndarray]:
+    flow = make_flow(layer.config, layer.spec)
+    flat = make_flat_params(lambda key: {"policy": flow.init(key)})
+    leaves = jax.tree_util.tree_leaves_with_path(flat.unravel(layer.values.params)["policy"])
+    found = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    if layer.normalized:
+        stats = layer.values.observation_stats
+        found["observation/mean"] = np.asarray(stats.mean)
+        # As `lsp.normalizers.normalize` bounds it.
+        found["observation/std"] = np.maximum(np.sqrt(np.asarray(stats.variance)), 0.01)
+    return found
 
 
 def to_stablehlo(actor: Actor) -> bytes:

@@ -48,11 +48,11 @@ class NumpyPolicy:
 
     def squashed(self, observation: Any, latent: Any, layer: int | None = None) -> np.ndarray:
         """The action in [-1, 1], [..., A], at a latent of `layer`, counted from the bottom; without it of the top."""
-        s = self._normalize(self._checked(observation))
+        observation = self._checked(observation)
         u = np.asarray(latent, np.float32)
         top = len(self.description["layers"]) - 1 if layer is None else layer
         for index in range(top, -1, -1):
-            u = self._forward(index, u, s)
+            u = self._forward(index, u, self._view(index, observation))
         return np.asarray(np.tanh(u))
 
     def _checked(self, observation: Any) -> np.ndarray:
@@ -61,14 +61,16 @@ class NumpyPolicy:
             raise ValueError(f"observation of shape {array.shape}: its last axis must be {self.observation_dim}")
         return array
 
-    def _normalize(self, observation: np.ndarray) -> np.ndarray:
-        if "observation/mean" not in self.weights:
-            return observation
-        mean, std = self.weights["observation/mean"], self.weights["observation/std"]
-        return np.clip((observation - mean) / std, -10.0, 10.0)
+    def _view(self, index: int, observation: np.ndarray) -> np.ndarray:
+        """What a layer sees: the numbers that it was trained on, normalized as they were then."""
+        seen = observation[..., : self.description["layers"][index]["observation_dim"]]
+        if f"{index}/observation/mean" not in self.weights:
+            return seen
+        mean, std = self.weights[f"{index}/observation/mean"], self.weights[f"{index}/observation/std"]
+        return np.clip((seen - mean) / std, -10.0, 10.0)
 
     def _forward(self, index: int, y: np.ndarray, s: np.ndarray) -> np.ndarray:
-        """One layer: latent [..., A] and normalized observation [..., S] to action [..., A]."""
+        """One layer: latent [..., A] and what it sees of the observation, [..., S], to action [..., A]."""
         layer = self.description["layers"][index]
         embedding = self._mlp(f"{index}/embedding", "relu", s, layer["embedding_activate_last"])
         half = self.action_dim // 2

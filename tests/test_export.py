@@ -28,9 +28,10 @@ assert "lsp" not in sys.modules
 """
 
 
-@pytest.fixture(scope="module", params=["modern", "dissertation"])
+@pytest.fixture(scope="module", params=[("modern", 2), ("dissertation", 1)])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained(tmp_path_factory.mktemp("runs") / "run", request.param)
+    preset, layers = request.param
+    return untrained(tmp_path_factory.mktemp("runs") / "run", preset, layers=layers)
 
 
 def test_is_the_agent(run: Path, rng: np.random.Generator) -> None:

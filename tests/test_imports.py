@@ -51,7 +51,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "laws": (*LEARNING, *RECORDS, "envs", "growth", "resuming"),
     "report": (*CONTRACTS, "reporting", "laws"),
     "numpy_policy": (),
-    "export": (*LEARNING, *RECORDS, "envs", "numpy_policy"),
+    "export": (*LEARNING, *RECORDS, "envs", "growth", "numpy_policy"),
     "video": (*CONTRACTS, *RECORDS, "envs", "export", "numpy_policy"),
     "cli": (*CONTRACTS, "agents"),
     "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),

@@ -28,6 +28,7 @@ def make(kind: str, action_dim: int, rng: np.random.Generator, layers: int = 1, 
     flow = make_real_nvp(S, action_dim, **options)
     stack = [random_params(flow.init, rng) for _ in range(layers)]
     layer = {
+        "observation_dim": S,
         "num_couplings": 3,
         "activation": options.get("activation", "relu"),
         "separate_nets": options.get("separate_nets", False),
@@ -66,7 +67,7 @@ def test_bounds_and_statistics(rng: np.random.Generator) -> None:
         wide.at_latent(s, latent), np.stack([3 * unit[:, 0], (unit[:, 1] + 1) / 2], 1), rtol=1e-5
     )
     assert (np.abs(wide.at_latent(s, 1e6 * latent)) <= 3).all()
-    stats = {"observation/mean": np.ones(S, np.float32), "observation/std": np.full(S, 2, np.float32)}
+    stats = {"0/observation/mean": np.ones(S, np.float32), "0/observation/std": np.full(S, 2, np.float32)}
     normalizing = NumpyPolicy(policy.description, policy.weights | stats)
     np.testing.assert_allclose(normalizing.squashed(2 * s + 1, latent), unit, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(normalizing.squashed(1e6 + 0 * s, latent), normalizing.squashed(21 + 0 * s, latent))
