@@ -54,6 +54,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "export": (*LEARNING, *RECORDS, "envs", "growth", "numpy_policy"),
     "video": (*CONTRACTS, *RECORDS, "envs", "export", "numpy_policy"),
     "cli": (*CONTRACTS, "agents"),
+    "grid": (*CONTRACTS, "checkpoint", "cli", "run_dir"),
     "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),
     "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
 }
