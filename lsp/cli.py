@@ -45,9 +45,9 @@ class Command(NamedTuple):
     """A command line."""
 
     options: Options
-    seeds: list[int]  # of `--seeds`; empty without
     config: Config  # of a new run: the preset with the flags
     given: dict[str, Any]  # the configuration's fields that have a flag, by dotted name
+    seeds: Sequence[int] = ()  # of `--seeds`
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -69,7 +69,8 @@ def parse(arguments: Sequence[str]) -> Command:
     else:
         validate(config)
     values = fields.flatten(config)
-    return Command(options, _seeds(options.seeds, config.seed), config, {name: values[name] for name in texts})
+    given = {name: values[name] for name in texts}
+    return Command(options, config, given, _seeds(options.seeds, config.seed))
 
 
 def _check_resume(option_texts: dict[str, str]) -> None:
@@ -80,10 +81,10 @@ def _check_resume(option_texts: dict[str, str]) -> None:
             raise ConfigError(f"{fields.flag(name)} cannot go with --resume: the run and its folder exist already")
 
 
-def _seeds(text: str, first: int) -> list[int]:
+def _seeds(text: str, first: int) -> Sequence[int]:
     """Seeds that `--seeds` names: a count from `first`, a range START:STOP, or a list. Raises ConfigError."""
     if not text:
-        return []
+        return ()
     rule = "a count such as 8, a range such as 0:64, or different seeds such as 3,5,7"
     try:
         numbers = [int(word) for word in text.replace(":", ",").split(",")]

@@ -85,7 +85,10 @@ def make(track: Sequence[str], run_dir: Path, config: Mapping[str, Any], step: i
     if "tensorboard" in track:
         made.append(TensorBoard(run_dir, step))
     if "wandb" in track:
-        made.append(WandB(run_dir, config))
+        try:
+            made.append(WandB(run_dir, config))
+        except Exception as error:  # of many kinds
+            raise ConfigError(f"--track=wandb: {error}; or keep it here with WANDB_MODE=offline") from error
     return made
 
 

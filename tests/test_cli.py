@@ -131,3 +131,23 @@ def test_help_needs_no_device_and_no_time() -> None:
     script = [sys.executable, "-c", HELP_WITHOUT_DEVICE]
     result = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "seeds"),
+    [
+        ([], []),
+        (["--seeds=3"], [0, 1, 2]),
+        (["--seeds=3", "--seed=5"], [5, 6, 7]),
+        (["--seeds=2:5"], [2, 3, 4]),
+        (["--seeds", "4,1,9"], [4, 1, 9]),
+    ],
+)
+def test_seeds(flags: list[str], seeds: list[int]) -> None:
+    assert list(cli.parse(flags).seeds) == seeds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "3,3", "4:2", "1:2:3", "1:3,5", "0:", "-1,3"])
+def test_seeds_that_cannot_be(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"--seeds={text}: must be a count such as 8"):
+        cli.parse([f"--seeds={text}"])

@@ -122,7 +122,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "evaluation.episodes": (10, "ours: the study evaluated one episode"),
     "evaluation.protocols": (("fixed_latent", "sampled", "mode"), "code: one latent a rollout; the others are ours"),
     "log_every": (1_000, "code: examples/variants.py, epoch_length"),
-    "track": (["none"], "ours"),
+    "track": (("none",), "ours"),
     "checkpoint_every": (100_000, "ours"),
     "milestone_every": (500_000, "ours"),
 }

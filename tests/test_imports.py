@@ -51,9 +51,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "laws": (*LEARNING, *RECORDS, "envs", "growth", "resuming"),
     "report": (*CONTRACTS, "reporting", "laws"),
-    "export": (*LEARNING, *RECORDS),
-    "video": (*CONTRACTS, *RECORDS, "envs", "evaluate", "export"),
+    "numpy_policy": (),
+    "export": (*LEARNING, *RECORDS, "envs", "growth", "numpy_policy"),
+    "video": (*CONTRACTS, *RECORDS, "envs", "export", "numpy_policy"),
     "cli": (*CONTRACTS, "agents"),
+    "grid": (*CONTRACTS, "checkpoint", "cli", "run_dir"),
     "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),
     "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
 }

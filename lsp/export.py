@@ -1,0 +1,197 @@
+"""Policies to take elsewhere: `python -m lsp.export runs/NAME`; `load_policy` from a notebook.
+
+    policy/policy.json  weights.npz   description and numbers, for NumPy
+    policy/numpy_policy.py            the few lines of NumPy that evaluate them; needs nothing of `lsp`
+    policy/policy.stablehlo           observation f32[b, S], latent f32[b, A] -> action f32[b, A], by `jax.export`
+
+Actions are within the environment's own bounds. Loading reads numbers, text and StableHLO: no pickle, no code.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lsp import checkpoint, envs, growth, numpy_policy
+from lsp.agents.learner import make_flat_params
+from lsp.agents.stack import Layer, make_flow
+from lsp.checkpoint import CheckpointError
+from lsp.config import Config, ConfigError
+from lsp.numpy_policy import NumpyPolicy
+from lsp.run_dir import read_config
+from lsp.types import Agent, Array, EnvSpec, Params
+
+BAD_INPUT, FAULT = 2, 1
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+class Actor(NamedTuple):
+    """What a checkpoint holds of a policy, and the environment it acts in."""
+
+    agent: Agent
+    params: Params
+    layers: Sequence[Layer]  # bottom first; the last is the one in training, as it stands
+    config: Config
+    spec: EnvSpec
+    low: np.ndarray  # f32[A] the environment's own bounds
+    high: np.ndarray
+    step: int
+
+
+def load_actor(run_dir: Path, step: int | None = None) -> Actor:
+    """The actor in a run's newest checkpoint, or in that of `step`. Raises ConfigError or CheckpointError."""
+    config = read_config(run_dir)
+    root = run_dir / "checkpoints"
+    found = checkpoint.steps(root)
+    if step is not None and step not in found:
+        raise ConfigError(f"--step={step}: {root} has checkpoints of steps {', '.join(map(str, found)) or '(none)'}")
+    if not found:
+        raise CheckpointError(f"{run_dir}: no complete checkpoint yet")
+    step = found[-1] if step is None else step
+    with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
+        spec, space = envs.spec_of(env), env.env.action_space
+    arrays, host = checkpoint.load(root / str(step))
+    stage = growth.from_host(host["stage"])
+    recipe = stage.recipe(config, spec)
+    agent = recipe.agent
+    state = checkpoint.restore(jax.eval_shape(agent.init, jax.random.key(0)), arrays, "learner")
+    layers = growth.freeze(stage, recipe.config, spec, state)
+    low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))  # type: ignore[attr-defined]
+    return Actor(agent, agent.actor_params(state), layers, config, spec, low, high, step)
+
+
+def to_numpy(actor: Actor) -> NumpyPolicy:
+    """The actor's policy, evaluated by NumPy."""
+    description = {
+        "format": numpy_policy.FORMAT,
+        "env": actor.config.env,
+        "env_kwargs": actor.config.env_kwargs,
+        "step": actor.step,
+        "observation_dim": actor.spec.observation_dim,
+        "action_dim": actor.spec.action_dim,
+        "low": actor.low.tolist(),
+        "high": actor.high.tolist(),
+        "layers": [_describe(layer) for layer in actor.layers],
+    }
+    weights = {f"{i}/{name}": leaf for i, layer in enumerate(actor.layers) for name, leaf in _weights(layer).items()}
+    return NumpyPolicy(description, weights)
+
+
+def _describe(layer: Layer) -> dict[str, Any]:
+    return {
+        "observation_dim": layer.spec.observation_dim,
+        "num_couplings": layer.config.num_couplings,
+        "activation": layer.config.activation,
+        "separate_nets": layer.config.separate_nets,
+        "max_log_scale": str(layer.config.max_log_scale),  # JSON has no infinity
+        "embedding_activate_last": not layer.config.linear_embedding,
+    }
+
+
+def _weights(layer: Layer) -> dict[str, np.ndarray]:
+    flow = make_flow(layer.config, layer.spec)
+    flat = make_flat_params(lambda key: {"policy": flow.init(key)})
+    leaves = jax.tree_util.tree_leaves_with_path(flat.unravel(layer.values.params)["policy"])
+    found = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    if layer.normalized:
+        stats = layer.values.observation_stats
+        found["observation/mean"] = np.asarray(stats.mean)
+        # As `lsp.normalizers.normalize` bounds it.
+        found["observation/std"] = np.maximum(np.sqrt(np.asarray(stats.variance)), 0.01)
+    return found
+
+
+def to_stablehlo(actor: Actor) -> bytes:
+    """observation f32[b, S], latent f32[b, A] -> action f32[b, A], for any b, weights inside."""
+
+    def act(observation: Array, latent: Array) -> Array:
+        action = actor.agent.act_latent(actor.params, observation, latent).env_action
+        center, half_range = (actor.high + actor.low) / 2, (actor.high - actor.low) / 2
+        low, high, center, half_range = (
+            jnp.broadcast_to(row, action.shape) for row in (actor.low, actor.high, center, half_range)
+        )
+        return jnp.clip(center + half_range * action, low, high)
+
+    (batch,) = jax.export.symbolic_shape("b")
+    observation = jax.ShapeDtypeStruct((batch, actor.spec.observation_dim), np.float32)
+    latent = jax.ShapeDtypeStruct((batch, actor.spec.action_dim), np.float32)
+    return bytes(jax.export.export(jax.jit(act), platforms=PLATFORMS)(observation, latent).serialize())
+
+
+def load_policy(run_dir: str | Path) -> Callable[..., np.ndarray]:
+    """The policy of a run's newest checkpoint, or of an exported folder, as a function of NumPy arrays.
+
+        action = policy(observation)          at the zero latent, which is not the density's mode
+        action = policy(observation, key)     sampled; a JAX key, a NumPy generator or a whole number
+
+    observation f32[..., S] -> action f32[..., A] within the environment's bounds. Runs no code from the folder.
+
+    Raises:
+      ConfigError: neither a run nor an exported folder.
+      CheckpointError: a run without a checkpoint that can be used.
+    """
+    folder = Path(run_dir)
+    exported = (folder / "policy.json").exists()
+    policy = numpy_policy.load(folder) if exported else to_numpy(load_actor(folder))
+
+    def act(observation: Any, key: Any = None) -> np.ndarray:
+        if isinstance(key, jax.Array):
+            key = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
+        return policy(observation, key)
+
+    return act
+
+
+def save(actor: Actor, out: Path) -> float:
+    """Write the policy's folder; returns the largest difference between NumPy's actions and the agent's.
+
+    Raises OSError.
+    """
+    policy, program = to_numpy(actor), to_stablehlo(actor)
+    rng = np.random.default_rng(0)
+    observation = rng.standard_normal((64, actor.spec.observation_dim), np.float32)
+    latent = rng.standard_normal((64, actor.spec.action_dim), np.float32)
+    theirs = np.asarray(jax.export.deserialize(bytearray(program)).call(observation, latent))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "policy.json").write_text(json.dumps(policy.description, indent=2) + "\n")
+    np.savez(out / "weights.npz", allow_pickle=False, **policy.weights)
+    (out / "policy.stablehlo").write_bytes(program)
+    shutil.copy(numpy_policy.__file__, out / "numpy_policy.py")
+    return float(np.max(np.abs(policy.at_latent(observation, latent) - theirs)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says, and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lsp.export",
+        description="Write a run's policy so that it loads without lsp: NumPy, and StableHLO by jax.export.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("--step", type=int, help="which checkpoint, by its environment step (default: the newest)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN/policy)")
+    options = parser.parse_args(arguments)
+    out = options.out or options.run / "policy"
+    try:
+        actor = load_actor(options.run, options.step)
+        difference = save(actor, out)
+    except (ConfigError, CheckpointError, OSError) as error:
+        if os.environ.get("LSP_DEBUG"):
+            raise
+        print(f"lsp: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, ConfigError) else FAULT
+    print(f"lsp: policy of step {actor.step:,} in {out}: NumPy and StableHLO differ by at most {difference:.1e}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""An exported policy does what the agent does, in the environment's units, and loads where `lsp` is not installed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from lsp import checkpoint, export
+from lsp.config import ConfigError
+from tests.policies import untrained
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from numpy_policy import load
+observation, latent, actions = (np.load(f"{sys.argv[1]}/{name}.npy") for name in ("observation", "latent", "actions"))
+np.testing.assert_allclose(load(sys.argv[1]).at_latent(observation, latent), actions, rtol=1e-4, atol=1e-5)
+assert not {"jax", "lsp"} & sys.modules.keys()
+import jax.export
+program = jax.export.deserialize(bytearray(open(f"{sys.argv[1]}/policy.stablehlo", "rb").read()))
+np.testing.assert_allclose(program.call(observation, latent), actions, rtol=1e-4, atol=1e-5)
+assert "lsp" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module", params=[("modern", 2), ("dissertation", 1)])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    preset, layers = request.param
+    return untrained(tmp_path_factory.mktemp("runs") / "run", preset, layers=layers)
+
+
+def test_is_the_agent(run: Path, rng: np.random.Generator) -> None:
+    """Twice the agent's action, for the pendulum's torque is bounded by 2."""
+    actor = export.load_actor(run)
+    observation, latent = (rng.normal(size=(6, n)).astype(np.float32) for n in (3, 1))
+    expected = 2 * np.asarray(actor.agent.act_latent(actor.params, observation, latent).env_action)
+    np.testing.assert_allclose(export.to_numpy(actor).at_latent(observation, latent), expected, rtol=1e-4, atol=1e-5)
+    policy = export.load_policy(run)
+    mode = 2 * np.asarray(actor.agent.act_mode(actor.params, observation).env_action)
+    np.testing.assert_allclose(policy(observation), mode, rtol=1e-4, atol=1e-5)
+    key = jax.random.key(1)
+    np.testing.assert_array_equal(policy(observation, key), policy(observation, key))
+    assert not np.allclose(policy(observation, key), policy(observation, jax.random.key(2)))
+    assert policy(observation[0]).shape == (1,)
+
+
+def test_loads_without_lsp(run: Path, tmp_path: Path, rng: np.random.Generator) -> None:
+    pytest.importorskip("flatbuffers", reason="jax.export writes with it")
+    out = tmp_path / "policy"
+    assert export.main([str(run), f"--out={out}"]) == 0
+    actor = export.load_actor(run)
+    observation, latent = (rng.normal(size=(6, n)).astype(np.float32) for n in (3, 1))
+    actions = 2 * np.asarray(actor.agent.act_latent(actor.params, observation, latent).env_action)
+    for name, array in (("observation", observation), ("latent", latent), ("actions", actions)):
+        np.save(out / name, array)
+    line = [sys.executable, "-c", SCRIPT, str(out)]
+    result = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(export.load_policy(out)(observation), export.load_policy(run)(observation))
+
+
+def test_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = untrained(tmp_path / "run")
+    assert export.load_actor(run, 100).step == 100
+    with pytest.raises(ConfigError, match=r"--step=7: .* has checkpoints of steps 100"):
+        export.load_actor(run, 7)
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(checkpoint.CheckpointError, match="no complete checkpoint yet"):
+        export.load_policy(run)
+    assert export.main([str(run)]) == 1
+    assert export.main([str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert f"choose one of the runs in it, such as {run}" in err
+    assert err.count("\n") == 2

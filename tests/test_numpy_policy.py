@@ -1,0 +1,105 @@
+"""The NumPy policy is the flow that the agent acts with, whatever its kind, and stands on NumPy alone."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lsp import numpy_policy
+from lsp.flows import make_real_nvp
+from lsp.numpy_policy import NumpyPolicy
+from tests.builders import FLOWS, random_params
+
+S = 3
+
+
+def named(tree: Any, prefix: str) -> dict[str, np.ndarray]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {name: leaf for key, sub in tree.items() for name, leaf in named(sub, f"{prefix}/{key}").items()}
+
+
+def make(kind: str, action_dim: int, rng: np.random.Generator, layers: int = 1, **more: Any) -> tuple[Any, ...]:
+    """A flow, its layers' parameters, and the NumPy policy of them, whose bounds are -1 and 1."""
+    options = FLOWS[kind] | {"num_couplings": 3} | more
+    flow = make_real_nvp(S, action_dim, **options)
+    stack = [random_params(flow.init, rng) for _ in range(layers)]
+    layer = {
+        "observation_dim": S,
+        "num_couplings": 3,
+        "activation": options.get("activation", "relu"),
+        "separate_nets": options.get("separate_nets", False),
+        "max_log_scale": str(options.get("max_log_scale", 2.0)),
+        "embedding_activate_last": options.get("embedding_activate_last", True),
+    }
+    description = {
+        "format": 1, "observation_dim": S, "action_dim": action_dim,
+        "low": [-1.0] * action_dim, "high": [1.0] * action_dim,
+        "layers": [layer] * layers,
+    }  # fmt: skip
+    weights = {name: leaf for i, params in enumerate(stack) for name, leaf in named(params, str(i)).items()}
+    return flow, stack, NumpyPolicy(description, weights)
+
+
+@pytest.mark.parametrize("kind", FLOWS)
+@pytest.mark.parametrize(("action_dim", "activate_last"), [(1, True), (3, False)])
+def test_equals_the_flow(kind: str, action_dim: int, activate_last: bool, rng: np.random.Generator) -> None:
+    """Two layers, the second on top of the first; also from the lower layer's own latent."""
+    flow, (bottom, top), policy = make(kind, action_dim, rng, layers=2, embedding_activate_last=activate_last)
+    s = rng.normal(size=(5, S)).astype(np.float32)
+    latent = rng.normal(size=(5, action_dim)).astype(np.float32)
+    middle, _ = flow.forward_and_log_det(top, latent, s)
+    action, _ = flow.forward_and_log_det(bottom, middle, s)
+    np.testing.assert_allclose(policy.squashed(s, latent), np.tanh(action), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(policy.squashed(s, middle, layer=0), np.tanh(action), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(policy.at_latent(s[0], latent[0]), np.tanh(action)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_bounds_and_statistics(rng: np.random.Generator) -> None:
+    _, _, policy = make("modern", 2, rng)
+    s, latent = rng.normal(size=(4, S)), rng.normal(size=(4, 2))
+    wide = NumpyPolicy(policy.description | {"low": [-3.0, 0.0], "high": [3.0, 1.0]}, policy.weights)
+    unit = policy.squashed(s, latent)
+    np.testing.assert_allclose(
+        wide.at_latent(s, latent), np.stack([3 * unit[:, 0], (unit[:, 1] + 1) / 2], 1), rtol=1e-5
+    )
+    assert (np.abs(wide.at_latent(s, 1e6 * latent)) <= 3).all()
+    stats = {"0/observation/mean": np.ones(S, np.float32), "0/observation/std": np.full(S, 2, np.float32)}
+    normalizing = NumpyPolicy(policy.description, policy.weights | stats)
+    np.testing.assert_allclose(normalizing.squashed(2 * s + 1, latent), unit, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(normalizing.squashed(1e6 + 0 * s, latent), normalizing.squashed(21 + 0 * s, latent))
+
+
+def test_keys(rng: np.random.Generator) -> None:
+    _, _, policy = make("modern", 2, rng)
+    s = rng.normal(size=S)
+    np.testing.assert_array_equal(policy(s), policy.at_latent(s, np.zeros(2)))
+    np.testing.assert_array_equal(policy(s, 3), policy(s, np.random.default_rng(3)))
+    assert not np.allclose(policy(s, 3), policy(s, 4))
+    assert policy(np.zeros((2, 5, S)), rng).shape == (2, 5, 2)
+    with pytest.raises(ValueError, match="last axis must be 3"):
+        policy(np.zeros(2))
+
+
+def test_loads_without_code(tmp_path: Path, rng: np.random.Generator) -> None:
+    _, _, policy = make("modern", 2, rng)
+    (tmp_path / "policy.json").write_text(json.dumps(policy.description))
+    np.savez(tmp_path / "weights.npz", allow_pickle=False, **policy.weights)
+    np.testing.assert_array_equal(numpy_policy.load(tmp_path)(np.ones(S), 0), policy(np.ones(S), 0))
+    np.savez(tmp_path / "weights.npz", evil=np.array([print], object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        numpy_policy.load(tmp_path)
+    (tmp_path / "policy.json").write_text(json.dumps(policy.description | {"format": 2}))
+    np.savez(tmp_path / "weights.npz", allow_pickle=False, **policy.weights)
+    with pytest.raises(ValueError, match="format 2"):
+        numpy_policy.load(tmp_path)
+
+
+def test_imports_numpy_alone() -> None:
+    tree = ast.parse(Path(numpy_policy.__file__).read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported == {"json", "numpy", "collections.abc", "pathlib", "typing"}
