@@ -21,9 +21,10 @@ from timing import alternate
 from lsp import envs, rows
 from lsp.agents import build, presets
 from lsp.config import Config, validate
+from lsp.dispatch import Dispatches, RunState, make_dispatches
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
-from lsp.loop import Dispatches, Loop, RunState, make_dispatches
+from lsp.loop import Loop
 from lsp.types import ActionSample, EnvSpec, Key, Recipe
 
 WINDOW = 250  # steps

@@ -9,8 +9,8 @@ import numpy as np
 from lsp import agents
 from lsp import rows as packing
 from lsp.config import Config
+from lsp.dispatch import Stream, act, stream_key
 from lsp.executors_config import latent_scales
-from lsp.loop import Stream, act, stream_key
 from lsp.types import ActionSample, EnvSpec
 
 

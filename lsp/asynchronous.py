@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from lsp.dispatch import RunState, learn
 from lsp.executors.fleet import Fleet
-from lsp.loop import Loop, RunState, learn
+from lsp.loop import Loop
 from lsp.types import Episode, Haul, Recipe
 
 PATIENCE = 0.2  # seconds to wait for rows before looking whether somebody wants to stop

@@ -12,7 +12,8 @@ from lsp.agents.learner import FlatParams
 from lsp.agents.parts import make_parts
 from lsp.agents.stack import Layer
 from lsp.config import Config
-from lsp.loop import Loop, RunState, Stream, example_transition, stream_key
+from lsp.dispatch import RunState, Stream, example_transition, stream_key
+from lsp.loop import Loop
 from lsp.replay.recode import recode
 from lsp.types import EnvSpec, Key, Recipe, State
 

@@ -169,3 +169,8 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def crossed(before: int, now: int, interval: int) -> bool:
+    """Whether a multiple of `interval` lies in (before, now]; never for 0."""
+    return interval > 0 and now // interval > before // interval

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lsp.loop import Loop, RunState, learn
+from lsp.dispatch import RunState, learn
+from lsp.loop import Loop
 from lsp.types import Executors, Params, Recipe
 
 

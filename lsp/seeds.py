@@ -20,11 +20,11 @@ import jax
 
 from lsp import agents, checkpoint, envs, growth, memory, provenance
 from lsp.config import Config, ConfigError, to_dict, validate
+from lsp.dispatch import init_state
 from lsp.envs import EnvironmentFault
 from lsp.evaluate import Evaluator
 from lsp.fields import flag, flatten, to_text
 from lsp.interrupt import Interrupt
-from lsp.loop import init_state
 from lsp.metrics import Progress
 from lsp.outputs import Outputs
 from lsp.resuming import overridden

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsp.config import Config
+from lsp.dispatch import Dispatches, RunState, act, advance, copy_actor_params, init_state, metric_names
 from lsp.executors_config import latent_scales
-from lsp.loop import Dispatches, RunState, act, advance, copy_actor_params, init_state, metric_names
 from lsp.types import ActionSample, Array, EnvSpec, Episode, Executors, Params, Recipe
 
 
 def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int, devices: Sequence[jax.Device]) -> Dispatches:
-    """`lsp.loop.make_dispatches` for lanes: every array has leading axes [D, N], but for the step and `random`."""
+    """`lsp.dispatch.make_dispatches` for lanes: every array has leading axes [D, N], but for the step and `random`."""
 
     def over_lanes(function: Callable[..., Any], *shared: int, arguments: int, donate: tuple[int, ...] = ()) -> Any:
         axes = tuple(None if i in shared else 0 for i in range(arguments))

@@ -17,14 +17,15 @@ from lsp import checkpoint, envs, growth, layer_files, memory, provenance, resum
 from lsp.actor import make_actor
 from lsp.asynchronous import AsyncLoop
 from lsp.config import Config, ConfigError, to_dict, validate
+from lsp.dispatch import RunState, Stream, stream_key
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
 from lsp.evaluate import Evaluator
 from lsp.executors import making as executors
 from lsp.growth import Stage
 from lsp.interrupt import Interrupt
-from lsp.loop import Loop, RunState, Stream, stream_key
-from lsp.metrics import Progress
+from lsp.loop import Loop
+from lsp.metrics import Progress, crossed
 from lsp.outputs import Outputs
 from lsp.pipelined import PipelinedLoop
 from lsp.run_dir import locked, parse_config, write_document
@@ -293,8 +294,3 @@ def describe(record: Mapping[str, Any], returns: Sequence[float], what: str) -> 
     if "success" in record:
         text += f", success {np.mean(record['success']):.0%}"
     return f"step {record['step']:,}: {record['protocol']} policy returns {text}"
-
-
-def crossed(before: int, now: int, interval: int) -> bool:
-    """Whether a multiple of `interval` lies in (before, now]; never for 0."""
-    return interval > 0 and now // interval > before // interval

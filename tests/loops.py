@@ -12,9 +12,10 @@ import pytest
 from lsp import envs, loop
 from lsp.agents import build
 from lsp.config import Config, ExecutorsConfig
+from lsp.dispatch import Dispatches
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
-from lsp.loop import Dispatches, Loop
+from lsp.loop import Loop
 from lsp.replay import make_uniform
 from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Recipe, Transition, UpdateInfo
 from tests.builders import tiny_config

@@ -11,7 +11,7 @@ import pytest
 from lsp import agents
 from lsp import rows as packing
 from lsp.actor import JaxActor, make_actor
-from lsp.loop import Stream, act, stream_key
+from lsp.dispatch import Stream, act, stream_key
 from tests.builders import SPEC, make_batch, tiny_config
 
 CONFIG = tiny_config(**{"replay.kind": "prioritized", "replay.initial": "td", "executors.count": 6})

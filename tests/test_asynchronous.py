@@ -11,8 +11,8 @@ import pytest
 from lsp import checkpoint
 from lsp.asynchronous import AsyncLoop
 from lsp.config import Config
+from lsp.dispatch import RunState
 from lsp.executors_config import ExecutorsConfig
-from lsp.loop import RunState
 from lsp.types import Recipe
 from tests.fleets import CHUNK, COUNT, DEPTH, assert_no_hole_and_no_duplicate, local_fleet
 from tests.loops import POINT_MASS, make_toy, toy_config, toy_replay

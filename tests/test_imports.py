@@ -13,7 +13,7 @@ CONTRACTS = ("types", "config", "fields", "layering")
 RECORDS = ("metrics", "checkpoint", "run_dir")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
-RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "loop")
+RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "dispatch", "loop")
 AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs")
 
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
@@ -36,9 +36,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "outputs": (*CONTRACTS, "critic_config", "metrics", "sinks"),
     "memory": (*CONTRACTS, "replay"),
     "evaluate": (*CONTRACTS, "episodes"),
-    "loop": (*CONTRACTS, *RECORDS, "executors_config", "rows", "evaluate"),
-    **dict.fromkeys(("pipelined", "asynchronous"), (*CONTRACTS, "loop", "executors.fleet")),
-    "actor": (*LEARNING, "executors_config", "loop"),
+    "dispatch": (*CONTRACTS, "executors_config", "rows"),
+    "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate", "dispatch"),
+    **dict.fromkeys(("pipelined", "asynchronous"), (*CONTRACTS, "dispatch", "loop", "executors.fleet")),
+    "actor": (*LEARNING, "executors_config", "dispatch"),
     "layer_files": (*LEARNING, "checkpoint"),
     "growth": (*RUNNING, *LEARNING, "layer_files"),
     "sweep": (*RUNNING, "executors_config"),

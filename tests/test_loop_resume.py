@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lsp import checkpoint
-from lsp.loop import Loop, RunState
+from lsp.dispatch import RunState
+from lsp.loop import Loop
 from lsp.types import Recipe
 from tests.loops import ant_recipe, device_state, make_loop, share_compilations, started, toy_config, toy_recipe
 

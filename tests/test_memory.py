@@ -11,7 +11,7 @@ import pytest
 
 from lsp import memory
 from lsp.config import Config, ConfigError, ReplayConfig
-from lsp.loop import example_transition
+from lsp.dispatch import example_transition
 from lsp.replay import make_uniform
 from lsp.types import EnvSpec, GoalTask
 

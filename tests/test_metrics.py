@@ -200,3 +200,11 @@ def test_an_update_that_shows_nothing_is_cheap(stream: io.StringIO) -> None:
     assert best < 2e-6
     assert len(stream.getvalue()) - shown < 1_000
     progress.close()
+
+
+@pytest.mark.parametrize("interval", [0, 1, 3, 7, 100])
+def test_crossed(interval: int) -> None:
+    for before in range(20):
+        for now in range(before, before + 9):
+            multiples = [step for step in range(before + 1, now + 1) if interval and step % interval == 0]
+            assert metrics.crossed(before, now, interval) == bool(multiples)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from lsp import checkpoint
+from lsp.dispatch import RunState, act
 from lsp.executors.inproc import InProcess
 from lsp.executors.making import ExecutorMaker, spec_of
 from lsp.executors.process import make_process
-from lsp.loop import Loop, RunState, act
+from lsp.loop import Loop
 from lsp.pipelined import PipelinedLoop
 from lsp.types import Recipe
 from tests.loops import POINT_MASS, device_state, make_loop, make_toy, share_compilations, toy_config, toy_recipe

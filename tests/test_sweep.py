@@ -11,9 +11,10 @@ import pytest
 from lsp import envs, sweep
 from lsp.agents import build, presets
 from lsp.config import Config
+from lsp.dispatch import Dispatches
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
-from lsp.loop import Dispatches, Loop
+from lsp.loop import Loop
 from lsp.sweep import Lane, Sweep
 from lsp.types import Recipe
 from tests.builders import tiny_config

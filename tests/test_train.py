@@ -211,11 +211,3 @@ def test_seeds() -> None:
     assert train.seeds(configs[0], "collect", 3) == found["collect"][0][:3]
     changed = dataclasses.replace(configs[0], steps=7)
     assert train.seeds(changed, "evaluate", 10) == found["evaluate"][0]
-
-
-@pytest.mark.parametrize("interval", [0, 1, 3, 7, 100])
-def test_crossed(interval: int) -> None:
-    for before in range(20):
-        for now in range(before, before + 9):
-            multiples = [step for step in range(before + 1, now + 1) if interval and step % interval == 0]
-            assert train._crossed(before, now, interval) == bool(multiples)

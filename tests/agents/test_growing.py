@@ -15,7 +15,7 @@ from lsp.agents.parts import Parts, make_parts
 from lsp.agents.policy import Observed
 from lsp.agents.stack import Layer
 from lsp.config import Config
-from lsp.loop import example_transition
+from lsp.dispatch import example_transition
 from lsp.types import Recipe, Transition
 from tests.agents.test_stack import make_layer
 from tests.builders import SPEC, make_batch, tiny_config

@@ -16,9 +16,9 @@ import pytest
 from lsp import agents, checkpoint, metrics, run
 from lsp.agents.sac_lsp import make_agent
 from lsp.config import Config, ConfigError, GoalsConfig
+from lsp.dispatch import RunState, advance, example_transition
 from lsp.envs import goals
 from lsp.envs.reacher import Reacher2DEnv
-from lsp.loop import RunState, advance, example_transition
 from lsp.rows import width
 from lsp.types import EnvSpec, GoalTask, Transition
 from tests.builders import tiny_config
