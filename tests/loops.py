@@ -127,6 +127,7 @@ def record_only(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, np.ndarray]]
             collect=functools.partial(dispatch, actions, 0),
             learn=functools.partial(dispatch, actions, num_updates),
             actor_params=lambda state: None,
+            encode=None,
             metric_names=(),
         )
 

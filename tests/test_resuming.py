@@ -1,4 +1,4 @@
-"""What a resumed run may change, and what it is cut back to. Whole runs: `test_train.py`; broken files: `test_faults.py`."""
+"""What a resumed run may change, and what it is cut back to. Whole runs: `test_train.py`; faults: `test_faults.py`."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from lsp.config import ConfigError, to_dict, validate
 
 
 def write(folder: Path, **changes: object) -> dict[str, object]:
-    values = to_dict(presets()) | changes
-    run_dir.write_document(folder, {"config": values, "versions": {}})
+    run_dir.write_document(folder, {"config": to_dict(presets()) | changes, "versions": {}})
+    values: dict[str, object] = json.loads((folder / "config.json").read_text())["config"]
     return values
 
 

@@ -128,7 +128,7 @@ def test_processes_signaled_and_killed(straight: Path, tmp_path: Path) -> None:
 
 def test_what_a_run_leaves(straight: Path) -> None:
     names = sorted(path.name for path in straight.iterdir())
-    assert names == ["checkpoints", "config.json", "eval.jsonl", "metrics.jsonl"]
+    assert names == ["checkpoints", "config.json", "eval.jsonl", "layers", "metrics.jsonl"]
     assert [line["step"] for line in metrics.read(straight / "metrics.jsonl")] == list(range(LINE, STEPS + 1, LINE))
     evaluations = metrics.read(straight / "eval.jsonl")
     assert [line["step"] for line in evaluations] == [500, 500, 1000, 1000, 1500, 1500, 1600, 1600]

@@ -154,12 +154,13 @@ def test_a_worker_that_dies_at_once() -> None:
 
 
 LEARNER = """
-import sys, time
+import signal, sys
 import numpy as np
 from lsp.types import ActionSample
 from tests.executors.test_process import COUNT, POINT_MASS, SPEC, make_process, pids
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
     pool = make_process(POINT_MASS, SPEC, COUNT, 2)
     pool.reset()
     action = np.zeros((COUNT, 2), np.float32)
@@ -191,7 +192,10 @@ def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None
         if isinstance(end, signal.Signals):
             assert all(map(is_alive, workers))
             (os.kill if end == signal.SIGKILL else os.killpg)(learner.pid, end)
-        _, errors = learner.communicate(timeout=20)
+        try:
+            _, errors = learner.communicate(timeout=20)
+        finally:
+            learner.kill()
     assert gone(workers)
     assert b"in serve" not in errors  # no worker's traceback
     assert set(os.listdir(SHARED)) <= shared

@@ -104,14 +104,15 @@ def cycle(replay: Replay, state: Ring, chunk: Transition, key: Key) -> tuple[Rin
 
     def one(state: Ring, key: Key) -> tuple[Ring, Array]:
         batch = replay.sample(state, key)
-        return replay.update_priorities(state, batch.indices, batch.weights), sum(map(jnp.sum, batch.transitions))
+        total = sum(map(jnp.sum, jax.tree.leaves(batch.transitions)))
+        return replay.update_priorities(state, batch.indices, batch.weights), total
 
     return jax.lax.scan(one, state, jax.random.split(key, 4))
 
 
 def reversed_cycle(replay: Replay, state: Ring, chunk: Transition, key: Key) -> tuple[Ring, Array]:
     """The order that costs two copies of the ring."""
-    total = sum(map(jnp.sum, replay.sample(state, key).transitions))
+    total = sum(map(jnp.sum, jax.tree.leaves(replay.sample(state, key).transitions)))
     return replay.add(state, chunk, jnp.full(chunk.reward.shape, jnp.inf)), total
 
 
