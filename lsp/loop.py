@@ -1,7 +1,7 @@
 """The training loop: step the environments on the host, do everything else in one dispatch.
 
 A dispatch adds the new rows to replay, runs U updates in a scan, and returns the next actions. State is donated, so
-that parameters, optimiser and replay never leave the device and are never copied; metrics stay there until somebody
+that parameters, optimizer and replay never leave the device and are never copied; metrics stay there until somebody
 asks.
 
 With `block` K the host steps K times between dispatches, acting on the parameters of the last one, and the dispatch

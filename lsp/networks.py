@@ -13,7 +13,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "ta
 
 
 def bias_init(std: float) -> Initializer:
-    """Initialiser of biases: N(0, std^2), zeros where `std` is 0."""
+    """Initializer of biases: N(0, std^2), zeros where `std` is 0."""
     return nn.initializers.normal(std) if std > 0 else nn.initializers.zeros
 
 
@@ -70,7 +70,7 @@ class Conditioner(nn.Module):
 
 @jax.custom_vjp
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
-    """Normalise over the last axis, [..., H] -> [..., H].
+    """Normalize over the last axis, [..., H] -> [..., H].
 
         y = (x - mean(x)) / sqrt(var(x) + 1e-6),     result y * scale + bias
 
@@ -123,7 +123,7 @@ class ValueEnsemble(nn.Module):
     """K independent value functions of one or more inputs, [..., I_j] -> [K, ..., N].
 
     The first layers of all members are one matrix an input, [I_j, K*H], so that members share one dot product, and the
-    part that reads the observation is computed once where an update evaluates Q at two actions of it. The initialiser's
+    part that reads the observation is computed once where an update evaluates Q at two actions of it. The initializer's
     fan-in is each input's own width, as in SAC-LSP's released code.
     """
 

@@ -49,7 +49,7 @@ class EnvSpec(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """One step of experience, as replay holds it: raw, unscaled, unnormalised."""
+    """One step of experience, as replay holds it: raw, unscaled, unnormalized."""
 
     observation: Array  # f32[..., S]
     action: Array  # f32[..., A] output of the layer in training; bottom layer: the action before tanh
@@ -143,7 +143,7 @@ class Chunk(NamedTuple):
     """What one step of all executors hands to the learner, as NumPy arrays."""
 
     rows: np.ndarray  # f32[E, W] one packed transition an executor (`lsp.rows`); of n-step returns the oldest complete
-    returns: np.ndarray  # f32[E] discounted return so far in each episode: for the reward normaliser
+    returns: np.ndarray  # f32[E] discounted return so far in each episode: for the reward normalizer
     observations: np.ndarray  # f32[E, S] what to act on next
     complete: bool  # false in the first n-1 steps of a run, while n-step returns gather: `rows` is then empty
     episodes: Sequence[Episode]  # those that ended in this step

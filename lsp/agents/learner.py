@@ -1,4 +1,4 @@
-"""The learner's state and its optimiser: all trainable parameters, both Adam moments and the targets as flat vectors.
+"""The learner's state and its optimizer: all trainable parameters, both Adam moments and the targets as flat vectors.
 
 Few leaves cross the jit boundary, and Adam runs over one vector; unravelling them inside an update costs nothing.
 """
@@ -17,7 +17,7 @@ from lsp.types import Array, Key
 
 
 class ActorParams(NamedTuple):
-    """What acting and ranking new rows need: all of the learner but its optimiser."""
+    """What acting and ranking new rows need: all of the learner but its optimizer."""
 
     params: Array  # f32[P] trainable parameters: policy layer, critics, value, log alpha
     target: Array  # f32[T] Polyak average of the parameters that targets use

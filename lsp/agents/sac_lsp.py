@@ -1,7 +1,7 @@
 """SAC-LSP: soft actor-critic whose policy is a conditional flow on a stack of frozen flows.
 
 Haarnoja et al. (2018), arXiv 1804.02808, with the choices of `lsp.config`: critics, temperature, policy gradient,
-prior, normalisers. Every other agent is this one with another replay, critic, goal or executor configuration.
+prior, normalizers. Every other agent is this one with another replay, critic, goal or executor configuration.
 """
 
 import math
@@ -28,7 +28,7 @@ from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Params, T
 class Prepared(NamedTuple):
     """A batch as the networks see it."""
 
-    observation: Array  # f32[B, S] normalised
+    observation: Array  # f32[B, S] normalized
     action: Array  # f32[B, A] the critics' input
     reward: Array  # f32[B] scaled
     discount: Array  # f32[B]
@@ -142,7 +142,7 @@ def _act_latent(parts: Parts, params: ActorParams, observation: Array, latent: A
 
 
 def _prepare(parts: Parts, actor: ActorParams, batch: Batch) -> Prepared:
-    """Normalise, scale, and map stored actions to the critics' input."""
+    """Normalize, scale, and map stored actions to the critics' input."""
     t = batch.transitions
     normalize = partial(_normalize, parts, actor.observation_stats)
     observation = normalize(t.observation)
