@@ -28,6 +28,7 @@ class Run:
     returns: NDArray[np.float64]  # means over episodes
     falls: NDArray[np.float64]  # shares of episodes, in [0, 1]
     speeds: NDArray[np.float64]  # means of `info/x_velocity`, m/s; NaN where the environment has none
+    successes: NDArray[np.float64]  # shares of episodes that met their goal, in [0, 1]; NaN where there are no goals
     episodes: int  # of one evaluation
     seconds: float  # of the whole run; NaN while no metrics are written
     steps_per_second: float
@@ -90,6 +91,7 @@ def read(folder: Path, protocol: str, until: int | None = None) -> Run:
             returns=np.array([np.mean(line["returns"]) for line in evaluations]),
             falls=np.array([np.mean(line["falls"]) for line in evaluations]),
             speeds=np.array([np.mean(line.get("info/x_velocity", np.nan)) for line in evaluations]),
+            successes=np.array([np.mean(line.get("success", np.nan)) for line in evaluations]),
             episodes=len(evaluations[-1]["returns"]),
             seconds=seconds,
             steps_per_second=progress[-1]["step"] / seconds if progress and seconds > 0 else np.nan,

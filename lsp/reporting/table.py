@@ -36,6 +36,7 @@ class Row(NamedTuple):
     iqm_high: float | None
     median: float
     falls: float  # share of the final episodes that ended before the time limit, in [0, 1]
+    success: float | None  # share of the final episodes that met their goal, in [0, 1]
     x_velocity: float | None  # forward speed in the final episodes, m/s
     seconds: float | None  # a run's wall-clock
     steps_per_second: float | None  # environment steps, evaluation included
@@ -54,6 +55,7 @@ HEADER = (
     INTERVAL,
     "median",
     "falls %",
+    "success %",
     "speed m/s",
     "wall-clock",
     "steps/s",
@@ -87,6 +89,7 @@ def _row(group: Group, first: Group) -> Row:
         iqm_high=high,
         median=float(np.median(scores)),
         falls=float(np.mean([run.final(run.falls) for run in runs])),
+        success=_mean([run.final(run.successes) for run in runs]),
         x_velocity=_mean([run.final(run.speeds) for run in runs]),
         seconds=_mean([run.seconds for run in runs]),
         steps_per_second=_mean([run.steps_per_second for run in runs]),
@@ -121,6 +124,7 @@ def cells(row: Row) -> Cells:
         ABSENT if row.iqm_low is None else f"[{_score(row.iqm_low)}, {_score(row.iqm_high)}]",
         _score(row.median),
         f"{100 * row.falls:.0f}",
+        ABSENT if row.success is None else f"{100 * row.success:.0f}",
         _format(row.x_velocity, ".2f"),
         _clock(row.seconds),
         _format(row.steps_per_second, ",.0f"),

@@ -18,7 +18,8 @@ def write_run(
     """A run with an evaluation every 1,000 steps, of two episodes one below and one above each of `returns`.
 
     The second protocol returns ten times as much. One episode in two falls; the forward speed is a thousandth of the
-    return, where the environment is an ant. `fields` are of the configuration, with `__` for a dot.
+    return, where the environment is an ant; where it is a reacher, three episodes in four meet
+    their goal. `fields` are of the configuration, with `__` for a dot.
     """
     given = {name.replace("__", "."): value for name, value in fields.items()}
     config = to_dict(Config()) | {"steps": EVERY * len(returns)} | given
@@ -31,7 +32,8 @@ def write_run(
             both = [factor * value - 1, factor * value + 1]
             record = {"protocol": protocol, "return": factor * value, "returns": both, "falls": [True, False]}
             speeds = {"info/x_velocity": [each / 1000 for each in both]} if "Ant" in config["env"] else {}
-            evaluations.write(step | record | {"lengths": [1000, 1000]} | speeds)
+            success = {"success": [True, True, True, False]} if "Reacher" in config["env"] else {}
+            evaluations.write(step | record | {"lengths": [1000, 1000]} | speeds | success)
         progress.write(step | {"seconds": EVERY * i / SPEED})
     evaluations.close()
     progress.close()

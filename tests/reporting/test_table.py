@@ -70,19 +70,28 @@ def test_cells(rows: list[Row]) -> None:
     row = rows[1]._replace(seconds=3_723.4, steps_per_second=12_345.6, falls=0.126)
     assert table.cells(row) == (
         "lsp/RllabAnt-v0", "prioritized", "3", "1,000 to 2,000", "500 to 1,500", "2,334", "[2,000, 3,001]", "2,002",
-        "13", "2.33", "1:02:03", "12,346", "1.00 [1.00, 1.00]",
+        "13", "-", "2.33", "1:02:03", "12,346", "1.00 [1.00, 1.00]",
     )  # fmt: skip
     assert table.cells(rows[2])[5:8] == ("-3.50", "-", "-3.50")
 
 
 def test_columns_that_say_nothing_are_left_out(rows: list[Row]) -> None:
     everything = table.lines(rows)
-    assert tuple(everything[0]) == table.HEADER
-    assert [len(line) for line in everything] == [len(table.HEADER)] * 5
+    assert tuple(everything[0]) == tuple(name for name in table.HEADER if name != "success %")
+    assert [len(line) for line in everything] == [len(table.HEADER) - 1] * 5
     header, line = table.lines(rows[2:3])
-    assert set(table.HEADER) - set(header) == {"P(> first) [95 %]"}
-    assert set(table.HEADER) - set(table.lines(rows[3:])[0]) == {"speed m/s", "P(> first) [95 %]"}
+    assert set(table.HEADER) - set(header) == {"success %", "P(> first) [95 %]"}
+    assert set(table.HEADER) - set(table.lines(rows[3:])[0]) == {"success %", "speed m/s", "P(> first) [95 %]"}
     assert line[list(header).index(table.INTERVAL)] == "-"
+
+
+def test_success_where_there_are_goals(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0, 2.0], env="lsp/Reacher2D-v0")
+    write_run(tmp_path / "b", [1.0, 2.0], env="Hopper-v5")
+    first, second = table.rows(group_by_seed(read_all([tmp_path], "sampled")))
+    assert (first.success, second.success) == (0.75, None)
+    at = table.HEADER.index("success %")
+    assert (table.cells(first)[at], table.cells(second)[at]) == ("75", "-")
 
 
 def test_text_is_aligned() -> None:
