@@ -21,7 +21,7 @@ def configure(config: Config) -> Config:
         return dataclasses.replace(config, critic=critic)
     return dataclasses.replace(
         config,
-        critic=dataclasses.replace(critic, support="even", v_min=-3.0, v_max=12.0),
+        critic=dataclasses.replace(critic, support="even", v_min=-5.0, v_max=5.0),
         normalize=dataclasses.replace(config.normalize, rewards=True),
         temperature=dataclasses.replace(config.temperature, initial=0.01),
     )

@@ -14,7 +14,7 @@ from lsp.config import CriticConfig
 from lsp.types import UpdateInfo
 from tests.builders import SPEC, make_batch, tiny_config
 
-MODERN = {"kind": "categorical", "num_atoms": 101, "support": "even", "v_min": -3.0, "v_max": 12.0}
+MODERN = {"kind": "categorical", "num_atoms": 101, "support": "even", "v_min": -5.0, "v_max": 5.0}
 STUDY = {"kind": "categorical", "num_atoms": 51, "support": "even", "v_min": -100.0, "v_max": 5000.0}
 BATCH = make_batch(np.random.default_rng(1), size=16)
 KEY = jax.random.key(0)
