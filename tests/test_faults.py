@@ -1,7 +1,6 @@
 """Whatever goes wrong in a run: one line says what, the status says so too, and nothing written comes to harm."""
 
 import json
-import re
 import resource
 import shutil
 from collections.abc import Callable
@@ -78,18 +77,18 @@ def test_environment_that_does_not_fit(kind: str, message: str, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [
-        ({"log_every": 4, "checkpoint_every": 40}, "critic_loss"),
-        ({"log_every": 500, "checkpoint_every": 40}, r"(actor|opt_state)\.\S+"),  # the environment is handed NaN
-        ({"log_every": 500, "checkpoint_every": 4}, r"(actor|opt_state)\.\S+"),  # a checkpoint is due before that
+        ({"log_every": 4, "checkpoint_every": 40}, "critic_loss is nan"),
+        ({"log_every": 500, "checkpoint_every": 40}, "actor.params is nan"),  # the environment is handed NaN
+        ({"log_every": 500, "checkpoint_every": 4}, "actor.params is nan"),  # a checkpoint is due before that
     ],
 )
 def test_diverged(overrides: dict[str, Any], what: str, tmp_path: Path, capfd: Any) -> None:
     """However it comes to light, it is not blamed on the environment, and never gets into a checkpoint."""
     folder = tmp_path / "run"
-    rates = {"critic__learning_rate": 1e6, "policy__learning_rate": 1e6}
+    rates = {"critic__learning_rate": 1e20, "policy__learning_rate": 1e20}
     assert run.main(command(folder, env=PUPPET, steps=400, **rates, **overrides)) == 1
     message = error_of(capfd)
-    assert re.match(rf"training diverged: {what} is (nan|-?inf) at step ", message)
+    assert message.startswith(f"training diverged: {what} at step ")
     assert f"; checkpoints in {folder}/checkpoints are from before; start again with a lower --critic." in message
     for step in checkpoint.steps(folder / "checkpoints") or [0]:
         arrays, _ = checkpoint.load(folder / "checkpoints" / str(step))
