@@ -35,6 +35,7 @@ from lsp.executors.fleet import Fleet
 from lsp.executors.inproc import InProcess
 from lsp.executors.making import ExecutorMaker, make, spec_of
 from lsp.loop import Loop
+from lsp.train import LOOPS
 from lsp.types import Executors, Order
 
 COUNTS = (1, 8, 64, 360, 1_000, 10_000)
@@ -170,12 +171,13 @@ def lock_step(arguments: argparse.Namespace) -> None:
 def _loops(arguments: argparse.Namespace) -> Iterator[tuple[str, Loop]]:
     yield "one environment", _loop(configure(arguments, "sac_lsp"))
     for engine in ("inproc", "process"):
-        yield f"distributed, {engine}", _loop(configure(arguments, "distributed", engine=engine))
+        for mode in ("sync", "sync_pipelined"):
+            yield f"eight, {engine}, {mode}", _loop(configure(arguments, "distributed", engine=engine, mode=mode))
 
 
 def _loop(config: Config) -> Loop:
     executors: Executors = make(config, list(range(config.executors.count)))
-    return Loop(build(config, executors.spec), executors)
+    return LOOPS[config.executors.mode](build(config, executors.spec), executors)
 
 
 def _until_updated(loop: Loop, updates: int) -> None:
