@@ -264,9 +264,9 @@ def _is_json_object(text: str) -> bool:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """JSON values by dotted name; infinity, which JSON lacks, as "inf"."""
+    """JSON values by dotted name; infinity, which JSON lacks, as "inf" or "-inf"."""
     values = fields.flatten(config)
-    return {name: "inf" if value == math.inf else value for name, value in values.items()}
+    return {name: str(value) if value in (math.inf, -math.inf) else value for name, value in values.items()}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:

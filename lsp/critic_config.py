@@ -1,10 +1,11 @@
 """The part of a configuration that says what critics are; see `lsp.config`, which has the rest."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lsp.fields import AtLeastTwo, Count, Fraction, Positive, to_text
+from lsp.fields import AtLeastTwo, Count, Extended, Fraction, Positive, to_text
 
 WARN_ABOVE = 1e-3  # of probability at the edges of the support, or beyond them
 
@@ -39,6 +40,11 @@ class CriticConfig:
     target: Literal["min", "mean", "independent", "cdf_max"] = "min"
     """How the ensemble's next values are joined in the target. Of laws, min takes that of the smaller mean, mean the
     mixture; each critic's own, and the largest distribution function, are choices of categorical critics only."""
+    target_min: Extended = -math.inf
+    """Least target of scalar critics, in scaled reward: where rewards are -1 and 0, -1 / (1 - gamma), as in hindsight's
+    first code; -inf clips nothing."""
+    target_max: Extended = math.inf
+    """Greatest target of scalar critics, in scaled reward: where rewards are -1 and 0, 0; inf clips nothing."""
     loss: Literal["mse", "huber"] = "mse"
     """Of scalar critics: squared error halved, or Huber's with threshold 1."""
     tau: Fraction = 0.005
@@ -53,6 +59,11 @@ def relations(critic: CriticConfig, priority: str) -> Iterator[tuple[str, bool, 
     `priority` is replay's.
     """
     categorical = critic.kind == "categorical"
+    rule = f"above --critic.target-min={to_text(critic.target_min)}"
+    yield "critic.target_max", critic.target_min < critic.target_max, rule
+    unclipped = (critic.target_min, critic.target_max) == (-math.inf, math.inf)
+    rule = "-inf, as --critic.target-max inf, with --critic.kind=categorical, which clips to its atoms"
+    yield "critic.target_min", unclipped or not categorical, rule
     yield "critic.v_max", critic.v_min < critic.v_max, f"above --critic.v-min={to_text(critic.v_min)}"
     plain = critic.target in ("min", "mean")
     yield "critic.target", categorical or plain, "min or mean, or add --critic.kind=categorical"

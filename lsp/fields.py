@@ -31,6 +31,7 @@ AtLeastTwo = Annotated[int, Rule("a whole number from 2 to 2147483647", lambda v
 Natural = Annotated[int, Rule("a whole number from 0 to 2147483647", lambda value: 0 <= value < 2**31)]
 Positive = Annotated[float, Rule("a finite number above 0", lambda value: 0 < value < math.inf)]
 PositiveOrInf = Annotated[float, Rule("a number above 0, or inf", lambda value: value > 0)]
+Extended = Annotated[float, Rule("a number, inf or -inf", lambda value: not math.isnan(value))]
 NonNegative = Annotated[float, Rule("a finite number, 0 or more", lambda value: 0 <= value < math.inf)]
 AtLeastOne = Annotated[float, Rule("a finite number, 1 or more", lambda value: 1 <= value < math.inf)]
 UpToOne = Annotated[float, Rule("a number in [0, 1]", lambda value: 0 <= value <= 1)]

@@ -76,6 +76,8 @@ STUDY: dict[str, tuple[Any, str]] = {
     "critic.value_network": (True, "code: sac/algos/sac.py, V with a target copy"),
     "critic.space": ("layer", "code: sac/envs/hierarchy_proxy_env.py, Q of the latent in upper layers"),
     "critic.target": ("min", "ours: all the same with one Q"),
+    "critic.target_min": (-math.inf, "code: targets are not clipped"),
+    "critic.target_max": (math.inf, "code: targets are not clipped"),
     "critic.loss": ("mse", "code: sac/algos/sac.py, 0.5 mean(delta^2)"),
     "critic.tau": (0.01, "code: examples/variants.py, tau"),
     "critic.learning_rate": (3e-4, "code: examples/variants.py, lr"),

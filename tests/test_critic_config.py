@@ -16,6 +16,9 @@ from lsp.config import Config, ConfigError, CriticConfig, ReplayConfig, validate
         ({"target": "cdf_max"}, "--critic.target=cdf_max: must be min or mean, or add --critic.kind=categorical"),
         ({"target": "independent"}, "--critic.target=independent: must be min or mean, or add"),
         ({"kind": "categorical", "law": "hl_gauss"}, "--critic.support=symexp: must be even with"),
+        ({"target_min": 0.0, "target_max": -50.0}, "--critic.target-max=-50.0: must be above --critic.target-min=0.0"),
+        ({"kind": "categorical", "target_max": 0.0}, "--critic.target-min=-inf: must be -inf, as --critic.target-max"),
+        ({"target_min": float("nan")}, "--critic.target-min=nan: must be a number, inf or -inf"),
         ({"kind": "categorical", "num_atoms": 1}, "--critic.num-atoms=1: must be a whole number from 2"),
     ],
 )

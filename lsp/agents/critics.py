@@ -3,6 +3,7 @@
 A `Head` is all that the agent's update knows of it. Targets are opaque to everyone else.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -67,7 +68,10 @@ def _near_zero(support: Array) -> tuple[float, ...]:
 
 
 def _scalar_target(config: CriticConfig, outputs: Array, reward: Array, discount: Array, entropy_cost: Array) -> Array:
-    return losses.soft_q_target(outputs[..., 0], reward, discount, entropy_cost, config.target)
+    target = losses.soft_q_target(outputs[..., 0], reward, discount, entropy_cost, config.target)
+    if (config.target_min, config.target_max) == (-math.inf, math.inf):
+        return target
+    return jnp.clip(target, config.target_min, config.target_max)
 
 
 def _scalar_loss(config: CriticConfig, outputs: Array, target: Array, weights: Array) -> tuple[Array, Array, Metrics]:

@@ -141,3 +141,12 @@ def test_independent_critics_have_targets_of_their_own() -> None:
     loss, priorities, _ = make_head(target="independent").loss(outputs, own, jnp.ones(5))
     assert loss.shape == ()
     assert priorities.shape == (5,)
+
+
+def test_a_scalar_target_stays_between_its_bounds() -> None:
+    outputs, reward, cost = jnp.array([[[-60.0], [-3.0], [9.0]]]), jnp.array([-1.0, -1.0, 0.0]), jnp.zeros(3)
+    discount = jnp.full(3, 0.98)
+    free = make_head(kind="scalar").target(outputs, reward, discount, cost)
+    bound = make_head(kind="scalar", target_min=-50.0, target_max=0.0).target(outputs, reward, discount, cost)
+    np.testing.assert_allclose(free, [-59.8, -3.94, 8.82], rtol=1e-6)
+    np.testing.assert_allclose(bound, [-50.0, -3.94, 0.0], rtol=1e-6)
