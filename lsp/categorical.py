@@ -135,6 +135,29 @@ def shift(probs: Array, support: Array, entropy_cost: Array) -> Array:
     return project(_minus(support, entropy_cost), probs, support)
 
 
+def regrid(support: Array, factor: float) -> tuple[Array, Array]:
+    """How logits of the law of Z become logits of the law of Z / factor on the same atoms, factor > 1.
+
+        logits of Z / factor = logits of Z @ matrix + offset
+
+    Logits are read off at `factor * z_i`, between atoms linearly; atoms that stand for returns beyond the old support
+    get its edge's logit, less 1 for each atom they are away from it. Affine, unlike `project`, so that a network's
+    output layer can be moved. The mean is kept up to the new spacing: a law narrower than two atoms loses some.
+
+    Args:
+      support: [N], evenly spaced around 0.
+      factor: above 1.
+
+    Returns:
+      matrix [N, N], whose columns sum to 1, and offset [N].
+    """
+    places = factor * support
+    inside = jnp.clip(places, support[0], support[-1])
+    spacing = support[1] - support[0]
+    matrix = jnp.maximum(1 - jnp.abs(jnp.broadcast_to(inside, (support.size,) * 2) - support[:, None]) / spacing, 0)
+    return matrix, -jnp.abs(places - inside) / (factor * spacing)
+
+
 def mean(probs: Array, support: Array) -> Array:
     """Expected return, [..., N] -> [...]."""
     return jnp.matmul(probs, support, precision="highest")

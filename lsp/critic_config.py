@@ -18,8 +18,9 @@ class CriticConfig:
     """Predict the expected soft return, or its law on fixed atoms (all below num-atoms to law are of these)."""
     num_atoms: AtLeastTwo = 101
     """Atoms of the law; 2 or more."""
-    support: Literal["symexp", "even"] = "symexp"
-    """Spacing of atoms: fine near zero and growing with the return, for any scale of rewards; or even."""
+    support: Literal["symexp", "even", "adaptive"] = "symexp"
+    """Spacing of atoms: fine near zero and growing with the return, for any scale of rewards; or even; or even, and
+    doubled, from v-min and v-max on, whenever there was more than 0.001 of probability on the edges for a while."""
     v_min: float = -2000.0
     """First atom, in scaled reward; below the least discounted return, entropy terms included."""
     v_max: float = 2000.0
@@ -67,15 +68,19 @@ def relations(critic: CriticConfig, priority: str) -> Iterator[tuple[str, bool, 
     yield "critic.v_max", critic.v_min < critic.v_max, f"above --critic.v-min={to_text(critic.v_min)}"
     plain = critic.target in ("min", "mean")
     yield "critic.target", categorical or plain, "min or mean, or add --critic.kind=categorical"
-    even = critic.law != "hl_gauss" or critic.support == "even"
-    yield "critic.support", even, "even with --critic.law=hl_gauss"
+    even = critic.law != "hl_gauss" or critic.support != "symexp"
+    yield "critic.support", even, "even or adaptive with --critic.law=hl_gauss"
+    rule = "0 or less, and --critic.v-max 0 or more, with --critic.support=adaptive"
+    yield "critic.v_min", critic.support != "adaptive" or critic.v_min <= 0 <= critic.v_max, rule
+    adapts = critic.law != "as_written" or critic.support != "adaptive"
+    yield "critic.support", adapts, "even or symexp with --critic.law=as_written, which has no use for returns"
     yield "replay.priority", categorical or priority != "kl", "td or lap, or add --critic.kind=categorical"
 
 
 def support_warning(metrics: Mapping[str, Any]) -> str | None:
     """What to tell a person whose support is too small for the returns, if it is."""
     edge, clipped = metrics.get("edge_mass", 0.0), metrics.get("clip_rate", 0.0)
-    if max(edge, clipped) <= WARN_ABOVE:
+    if "support_scale" in metrics or max(edge, clipped) <= WARN_ABOVE:  # an adaptive support widens itself
         return None
     return (
         f"the critics' support is too small: {edge:.1%} of the predicted law is on its edges and {clipped:.1%} of the "

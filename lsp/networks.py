@@ -1,6 +1,7 @@
 """Flax modules: multilayer perceptrons, coupling conditioners and critic ensembles."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -145,6 +146,17 @@ class ValueEnsemble(nn.Module):
         # split, not slices: the gradient of slices is a sum of padded copies of the whole.
         members = jnp.split(first, self.count, axis=-1)
         return jnp.stack([self._member(k, member) for k, member in enumerate(members)])
+
+    def map_outputs(
+        self, params: Any, kernel: Callable[[jax.Array], jax.Array], bias: Callable[[jax.Array], jax.Array]
+    ) -> Any:
+        """`params` with kernel [H, N] and bias [N] of every member's last layer replaced by what they map to."""
+        layers = dict(params["params"])
+        for k in range(self.count):
+            name = f"dense_{k}_{len(self.hidden_sizes) - 1}"
+            last = layers[name]
+            layers[name] = {"kernel": kernel(last["kernel"]), "bias": bias(last["bias"])}
+        return {"params": layers}
 
     def _member(self, k: int, hidden: jax.Array) -> jax.Array:
         for i, size in enumerate((*self.hidden_sizes[1:], None)):

@@ -17,15 +17,20 @@ class Outputs:
     def __init__(self, run_dir: Path, config: Config, step: int) -> None:
         """Open them for a run that stands at environment step `step`."""
         self._metrics, self._evaluations = JsonLines(run_dir / "metrics.jsonl"), JsonLines(run_dir / "eval.jsonl")
-        self._run_dir, self._warned = run_dir, False
+        self._run_dir, self._warned, self._support_scale = run_dir, False, 1.0
         self._sinks = sinks.make(config.track, run_dir, to_dict(config), step)
 
     def write_metrics(self, line: Mapping[str, Any]) -> None:
-        """Append a line of metrics. Once, a person is told if the critics' support is too small."""
+        """Append a line of metrics. A person is told, once, if the critics' support is too small, and if it widens."""
         self._metrics.write(line)
+        where = f"{self._run_dir}: {{}} at step {line['step']:,}:"
         if not self._warned and (warning := support_warning(line)):
-            print(f"{self._run_dir}: warning at step {line['step']:,}: {warning}", file=sys.stderr)
+            print(where.format("warning"), warning, file=sys.stderr)
             self._warned = True
+        scale = line.get("support_scale", self._support_scale)
+        if scale != self._support_scale:
+            print(where.format("note"), f"the critics' support has become {scale:g} times as wide", file=sys.stderr)
+            self._support_scale = scale
         self._tell(line, "train")
 
     def write_evaluation(self, record: Mapping[str, Any]) -> None:

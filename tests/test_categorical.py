@@ -293,3 +293,19 @@ def test_the_largest_distribution_function_of_crossing_laws_is_far_below_both() 
     # Quantile by quantile the lesser: E min(5 + 2.5 x, 5.2 + 0.5 x), x ~ N(0, 1), = 5 - 2 E max(0, x - 0.1).
     density, tail = math.exp(-0.005) / math.sqrt(2 * math.pi), math.erfc(0.1 / math.sqrt(2)) / 2
     np.testing.assert_allclose(means, [5.0, 5 - 2 * (density - 0.1 * tail)], atol=1e-3)
+
+
+@pytest.mark.parametrize("center", [-4.0, 0.3, 9.0])
+def test_regridded_logits_are_of_the_return_in_wider_units(center: float) -> None:
+    support = categorical.make_support(-10.0, 10.0, 41)
+    logits = -((support - center) ** 2) / 4  # std 1.4, spacing 0.5
+    matrix, offset = categorical.regrid(support, 2.0)
+    np.testing.assert_allclose(matrix.sum(axis=0), 1.0, rtol=1e-6)
+    old, new = jax.nn.softmax(logits), jax.nn.softmax(logits @ matrix + offset)
+    mean, wide_mean = categorical.mean(old, support), 2 * categorical.mean(new, support)
+    variance = categorical.mean(old, support**2) - mean**2
+    wide_variance = 4 * categorical.mean(new, support**2) - wide_mean**2
+    if center < 9.0:  # beyond the old support lies nothing
+        np.testing.assert_allclose([wide_mean, wide_variance], [mean, variance], rtol=2e-3)
+        return
+    assert mean < wide_mean < center + 1, "what was cut off at the edge may now lie beyond it"

@@ -57,7 +57,7 @@ def make_head(config: Config) -> Head:
 
 def make_support(config: CriticConfig) -> Array:
     """The atoms of categorical critics, f32[N]."""
-    make = {"even": categorical.make_support, "symexp": categorical.make_symexp_support}[config.support]
+    make = categorical.make_symexp_support if config.support == "symexp" else categorical.make_support
     return make(config.v_min, config.v_max, config.num_atoms)
 
 

@@ -63,6 +63,7 @@ def grow(
         target=old.actor.target if config.growth.keep_critics else new.actor.target,
         observation_stats=old.actor.observation_stats,
         return_stats=old.actor.return_stats,
+        support=old.actor.support,
     )
     if not names:
         return LearnerState(actor, old.opt_state)

@@ -16,6 +16,13 @@ from lsp.hierarchy import Frozen
 from lsp.types import Array, Key
 
 
+class SupportRange(NamedTuple):
+    """How wide a support has become that widens itself (`lsp.agents.adaptive`)."""
+
+    scale: Array  # f32[] scaled reward that a unit of the atoms stands for
+    edge_mass: Array  # f32[] running mean of the probability on the edges
+
+
 class ActorParams(NamedTuple):
     """What acting and ranking new rows need: all of the learner but its optimizer."""
 
@@ -24,6 +31,7 @@ class ActorParams(NamedTuple):
     observation_stats: normalizers.Moments  # of [S]
     return_stats: normalizers.Moments  # of []
     layers: tuple[Frozen, ...]  # frozen layers below the one in training, bottom first
+    support: SupportRange | None = None  # None: as wide as configured
 
 
 class LearnerState(NamedTuple):

@@ -15,7 +15,7 @@ import optax
 from jax.lax import stop_gradient
 
 from lsp import flows, losses, normalizers, rows
-from lsp.agents import learner
+from lsp.agents import adaptive, learner
 from lsp.agents.critics import Target
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, bootstrap_name, make_parts
@@ -83,7 +83,7 @@ def make_predictor(
         s = Observed(_normalize(parts, actor.observation_stats, observation), observation)
         sample = parts.policy.at_latent(params["policy"], actor.layers, s, latent)
         outputs = parts.critic.apply(params["critic"], s.seen, _sample_action(parts, actor, sample))
-        cost = _entropy_cost(parts, actor, sample, jnp.exp(params["log_alpha"]))
+        cost = _entropy_cost(parts, actor, sample, _alpha(actor, params))
         return Prediction(sample.env_action, outputs, cost, jnp.asarray(_reward_factor(parts, actor)))
 
     return predict
@@ -98,6 +98,7 @@ def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
         observation_stats=normalizers.init((spec.observation_dim,)),
         return_stats=normalizers.init(),
         layers=tuple(jax.tree.map(jnp.array, layer.values) for layer in parts.layers),
+        support=adaptive.init(parts.config.critic),
     )
     return LearnerState(actor, parts.optimizer.init(params))
 
@@ -122,8 +123,13 @@ def _normalize(parts: Parts, stats: normalizers.Moments, observation: Array) -> 
 
 
 def _reward_factor(parts: Parts, actor: ActorParams) -> Array | float:
-    scale = parts.config.reward_scale
+    scale = parts.config.reward_scale / adaptive.scale(actor)
     return scale / jnp.sqrt(actor.return_stats.variance + 1e-8) if parts.config.normalize.rewards else scale
+
+
+def _alpha(actor: ActorParams, params: Params) -> Array:
+    """The temperature, in the critics' units, f32[]."""
+    return jnp.exp(params["log_alpha"]) / adaptive.scale(actor)
 
 
 def _encode(encode: Encode, params: ActorParams, rows: Transition) -> tuple[Transition, Array]:
@@ -203,7 +209,7 @@ def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array)
     observed = Observed(s, prepared.raw_next_observation)
     sample = parts.policy.at_latent(params["policy"], actor.layers, observed, latent)
     outputs = parts.critic.apply(target["critic"], s, _sample_action(parts, actor, sample))
-    cost = _entropy_cost(parts, actor, sample, jnp.exp(params["log_alpha"]))
+    cost = _entropy_cost(parts, actor, sample, _alpha(actor, params))
     return parts.head.target(outputs, prepared.reward, prepared.discount, cost)
 
 
@@ -222,7 +228,7 @@ def _loss(
     """All losses in one sum; stop_gradient keeps each to its own parameters, so one backward pass serves them all."""
     config, head = parts.config, parts.head
     params = parts.flat.unravel(flat_params)
-    alpha = stop_gradient(jnp.exp(params["log_alpha"]))
+    alpha = stop_gradient(_alpha(actor, params))
     s, weights = prepared.policy_observation, prepared.policy_weights
 
     outputs = parts.critic.apply(params["critic"], prepared.observation, prepared.action)
@@ -259,6 +265,8 @@ def _loss(
         "kl": jnp.mean(_divergence(parts, actor, sample)),
         "saturated": jnp.mean(jnp.abs(sample.env_action) > 0.99),
     }
+    if actor.support is not None:
+        metrics["support_scale"] = actor.support.scale
     for depth, log_det in enumerate(sample.frozen_log_dets):
         metrics[f"log_det/{depth}"] = jnp.mean(log_det)
     return total, (priorities, metrics)
@@ -277,7 +285,8 @@ def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[
     online = learner.segment(parts.flat, params, bootstrap_name(parts.config))
     new_target = learner.polyak(actor.target, online, parts.config.critic.tau)
     metrics["grad_norm"] = jnp.linalg.norm(grads)
-    return LearnerState(actor._replace(params=params, target=new_target), opt_state), UpdateInfo(priorities, metrics)
+    state = LearnerState(actor._replace(params=params, target=new_target), opt_state)
+    return adaptive.widen(parts, state, metrics), UpdateInfo(priorities, metrics)
 
 
 def _priority(parts: Parts, actor: ActorParams, transitions: Transition, key: Key) -> Array:

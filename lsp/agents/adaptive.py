@@ -1,0 +1,82 @@
+"""A support that widens itself: where laws pile up on its edges, a unit of the atoms comes to mean twice as much.
+
+Rewards and temperature are divided by the scale, and the critics' output layers are brought onto the wider atoms, so
+that predictions mean the same return before and after. It is part of the update, hence of the state: neither the
+cadence of logging nor a resumed run changes when it happens.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from lsp import categorical
+from lsp.agents.critics import make_support
+from lsp.agents.learner import ActorParams, FlatParams, LearnerState, SupportRange
+from lsp.agents.parts import Parts
+from lsp.config import CriticConfig
+from lsp.types import Array
+
+WINDOW = 1_000  # updates
+MAX_EDGE_MASS = 1e-3
+FACTOR = 2.0
+
+
+def init(config: CriticConfig) -> SupportRange | None:
+    """The configured support with no probability seen on its edges; None where it does not widen."""
+    adapts = config.kind == "categorical" and config.support == "adaptive"
+    return SupportRange(jnp.ones(()), jnp.zeros(())) if adapts else None
+
+
+def scale(actor: ActorParams) -> Array | float:
+    """Scaled reward that a unit of the atoms stands for; 1 where the support does not widen."""
+    return 1.0 if actor.support is None else actor.support.scale
+
+
+def widen(parts: Parts, state: LearnerState, metrics: Mapping[str, Array]) -> LearnerState:
+    """`state` with a support twice as wide, if there was too much probability on its edges over the last updates.
+
+        edge <- edge + (edge_mass - edge) / 1000;     if edge > 0.001: scale <- 2 scale, edge <- 0
+
+    Args:
+      parts: the agent's.
+      state: after an update.
+      metrics: of the update; `edge_mass` [] is the probability on the first and the last atom.
+    """
+    support = state.actor.support
+    if support is None:
+        return state
+    edge = support.edge_mass + (metrics["edge_mass"] - support.edge_mass) / WINDOW
+    followed = state._replace(actor=state.actor._replace(support=support._replace(edge_mass=edge)))
+    return jax.lax.cond(edge > MAX_EDGE_MASS, lambda s: _double(parts, s), lambda s: s, followed)
+
+
+def _double(parts: Parts, state: LearnerState) -> LearnerState:
+    actor, (adam, *rest) = state.actor, state.opt_state
+    assert actor.support is not None
+    matrix, offset = categorical.regrid(make_support(parts.config.critic), FACTOR)
+
+    def logits(layer: Array) -> Array:
+        return _on_outputs(parts, parts.flat, layer, lambda kernel: kernel @ matrix, lambda b: b @ matrix + offset)
+
+    def moments(layer: Array) -> Array:  # both are averages of what a logit's gradient is, and stay with their logit
+        return _on_outputs(parts, parts.flat, layer, lambda kernel: kernel @ matrix, lambda b: b @ matrix)
+
+    target = _on_outputs(
+        parts, parts.flat_target, actor.target, lambda kernel: kernel @ matrix, lambda b: b @ matrix + offset
+    )
+    wide = SupportRange(actor.support.scale * FACTOR, jnp.zeros(()))
+    adam = adam._replace(mu=moments(adam.mu), nu=moments(adam.nu))
+    return LearnerState(actor._replace(params=logits(actor.params), target=target, support=wide), (adam, *rest))
+
+
+def _on_outputs(
+    parts: Parts, flat: FlatParams, vector: Array, kernel: Callable[[Array], Array], bias: Callable[[Array], Array]
+) -> Array:
+    """`vector` with the kernels [H, N] and biases [N] of every critic's output layer replaced by what they map to."""
+    trees = flat.unravel(vector)
+    for name, net in (("critic", parts.critic), ("value", parts.value)):
+        if name in trees:
+            trees[name] = net.map_outputs(trees[name], kernel, bias)
+    return ravel_pytree(trees)[0]
