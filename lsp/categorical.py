@@ -112,7 +112,7 @@ def project(atoms: Array, probs: Array, support: Array) -> Array:
     def add(law: Array, point: tuple[Array, Array]) -> tuple[Array, None]:
         y, p = point
         offset = _minus(support, y)
-        hats = jnp.maximum(1 - jnp.maximum(offset * left, -offset * right), 0)
+        hats = jnp.maximum(jnp.minimum(1 - offset * left, 1 + offset * right), 0)
         return law + p[..., None] * hats, None
 
     # One point at a time: all M * N hats of a batch at once would not fit a cache, and take three times as long.
