@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lsp.fields import AtLeastOne, Count, Natural
+from lsp.fields import AtLeastOne, Count, Natural, Positive
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class ExecutorsConfig:
     """Hauls that an async worker may be ahead of the learner; with fewer, data are fresher and workers wait more."""
     publish_every: Count = 50
     """Updates between two versions of the parameters that async workers get."""
+    timeout: Positive = 300.0
+    """Seconds after which a worker that does not answer is killed and started again; it must have time to start up, and
+    to collect --executors.chunk rows. Not for inproc."""
     exploration: AtLeastOne = 1.0
     """Executors explore differently, as in Ape-X: their latents' standard deviations go from 1/x to x, in equal ratios;
     1 is the policy as it is. Of little use where rewards are dense."""

@@ -53,7 +53,7 @@ def make(
     if config.executors.mode == "async":
         assert make_actor is not None
         return make_fleet(config.executors, maker, make_actor, spec, workers)
-    return make_process(maker, spec, count, workers)
+    return make_process(maker, spec, count, workers, config.executors.timeout)
 
 
 def _require_ray() -> Callable[..., Executors]:
