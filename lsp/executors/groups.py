@@ -158,7 +158,7 @@ class Groups(Executors):
         return self._workers[i].receive()
 
     def _revive(self, i: int, request: str, argument: Any, reason: WorkerDied) -> Any:
-        for _ in range(MAX_DEATHS - 1):
+        for attempt in range(1, MAX_DEATHS):
             self._replace(i, reason)
             try:
                 if request not in ("reset", "set_state"):
@@ -169,7 +169,7 @@ class Groups(Executors):
             except WorkerDied as error:
                 reason = error
             else:
-                self._restarts += len(self._parts[i])
+                self._restarts += attempt * len(self._parts[i])
                 return answer
         raise EnvironmentFault(f"the worker of executors {self._names(i)} {reason}, {MAX_DEATHS} times in a row")
 

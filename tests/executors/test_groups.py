@@ -136,6 +136,15 @@ def test_incarnations_go_on_after_a_resume() -> None:
     assert lives[-1] == {2}
 
 
+def test_one_that_dies_again_while_it_starts() -> None:
+    pool = groups(2, lambda part, life, number, _: part[0] == 2 and (life, number) in ((0, 4), (1, 1)))
+    pool.reset()
+    for action in ACTIONS:
+        origins = pool.step(action).origins
+    assert pool.stats() == {"executor_deaths": 6, "executor_restarts": 6}
+    assert origins[:, 1].tolist() == [0, 0, 2, 2, 2]
+
+
 def test_one_that_cannot_live() -> None:
     pool = groups(2, lambda part, life, number, _: part[0] == 2)
     with pytest.raises(EnvironmentFault, match="the worker of executors 2 to 4 died, 3 times in a row"):
