@@ -245,7 +245,9 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     alone = config.layers == 1 and not config.from_layers and config.goals.kind == "none"
     why = "sync or sync_pipelined with --layers, --from-layers or --goals.kind"
     yield "executors.mode", alone or config.executors.mode != "async", why
-    first = batch + count * (config.n_step - 1)
+    queued = config.executors.queue == "as-coded"
+    yield "executors.queue", alone or not queued, "none with --layers, --from-layers or --goals.kind"
+    first = batch + count * (config.n_step - 1) + queued * executors_config.QUEUED
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
     single = config.n_step == 1 or config.goals.kind == "none"

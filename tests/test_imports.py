@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
     "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
-    "executors": (*CONTRACTS, "rows", "returns", "episodes", "envs", "executors"),
+    "executors": (*CONTRACTS, "executors_config", "rows", "returns", "episodes", "envs", "executors"),
     **dict.fromkeys(RECORDS, CONTRACTS),
     "sinks": CONTRACTS,
     "outputs": (*CONTRACTS, "critic_config", "metrics", "sinks"),

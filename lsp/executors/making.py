@@ -15,6 +15,7 @@ from lsp.executors.executor import Executor
 from lsp.executors.fleet_process import make_fleet
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import make_process
+from lsp.executors.terminals_last import TerminalsLast
 from lsp.types import EnvSpec, Executors
 
 
@@ -43,6 +44,13 @@ def make(
 
     `make_actor(spec, part, incarnation)`, picklable, is called in the workers of the async mode. Raises ConfigError.
     """
+    executors = _make(config, seeds, make_actor)
+    return TerminalsLast(executors) if config.executors.queue == "as-coded" else executors
+
+
+def _make(
+    config: Config, seeds: Sequence[int], make_actor: Callable[[EnvSpec, range, int], Actor] | None
+) -> Executors:
     maker = ExecutorMaker(config.env, json.loads(config.env_kwargs), tuple(seeds), config.gamma, config.n_step)
     count = config.executors.count
     if config.executors.engine == "inproc":
@@ -53,7 +61,7 @@ def make(
     if config.executors.mode == "async":
         assert make_actor is not None
         return make_fleet(config.executors, maker, make_actor, spec, workers)
-    return make_process(maker, spec, count, workers)
+    return make_process(maker, spec, count, workers, config.executors.timeout)
 
 
 def _require_ray() -> Callable[..., Executors]:
