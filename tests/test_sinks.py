@@ -1,6 +1,7 @@
 """What sinks get, and that the real ones write it where they say. Without their packages, one line says so."""
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,18 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: Any) -> None:
     for sink in opened:
         sink.close()
     assert all(len(list(folder.glob("wandb/offline-run-*/*.wandb"))) == 1 for folder in folders)
+
+
+def test_a_resumed_run_goes_on_in_wandb(tmp_path: Path, monkeypatch: Any) -> None:
+    """Two sessions of a run are one run there: both leave a file for the same id, with the lines of each."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for step in (100, 200):
+        (sink,) = sinks.make(["wandb"], tmp_path, {"seed": 0}, step - 100)
+        sink.write(step, {"train/q": 1.5})
+        sink.close()
+    files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == 2
+    assert files[0].name == files[1].name == f"run-{(tmp_path / 'wandb' / 'run_id').read_text()}.wandb"
+    steps = [set(re.findall(rb"environment_step\x82\x01.(\d+)", file.read_bytes())) for file in files]  # of its records
+    assert steps == [{b"100"}, {b"200"}]
