@@ -25,12 +25,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lsp.fields import Fault
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 HOST = "host"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(Fault):
     """A checkpoint that cannot be written, read or used. The message is one line with path and remedy."""
 
 

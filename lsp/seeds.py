@@ -16,11 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import jax
-
-from lsp import agents, checkpoint, envs, growth, memory, provenance
+from lsp import checkpoint, envs, growth, memory, provenance
 from lsp.config import Config, ConfigError, to_dict, validate
-from lsp.dispatch import init_state
 from lsp.envs import EnvironmentFault
 from lsp.evaluate import Evaluator
 from lsp.fields import flag, flatten, to_text
@@ -31,7 +28,6 @@ from lsp.resuming import overridden
 from lsp.run_dir import locked, parse_config, read_document, write_document
 from lsp.sweep import Lane, Sweep
 from lsp.train import Diverged, Run, Shared, describe
-from lsp.types import EnvSpec
 
 T = TypeVar("T")
 
@@ -66,7 +62,7 @@ class Seeds:
         make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
         with closing(make_env()) as env:
             spec = envs.spec_of(env)
-        self._check_memory(spec, len(folders))
+        memory.check_seeds(self.config, spec, len(folders))
         stage = growth.first(self.config, spec)
         recipe = stage.recipe(self.config, spec)
         count = config.evaluation.episodes
@@ -77,9 +73,6 @@ class Seeds:
             Run(dataclasses.replace(config, seed=seed), folder, shared=shared) for seed, folder in folders.items()
         ]
         self.failures: list[str] = []
-
-    def _check_memory(self, spec: EnvSpec, count: int) -> None:
-        memory.check_seeds(state_bytes(self.config, spec), count)
 
     @property
     def step(self) -> int:
@@ -171,12 +164,6 @@ class Seeds:
         for run in self.runs:
             run.close()
         self._evaluator.close()
-
-
-def state_bytes(config: Config, spec: EnvSpec) -> int:
-    """Bytes on the device of one run: replay when full, learner, optimizer."""
-    state = jax.eval_shape(partial(init_state, agents.build(config, spec), spec), jax.random.key(0))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 
 
 def start(config: Config, seeds: Sequence[int], sweep_dir: Path) -> Outcome:

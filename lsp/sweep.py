@@ -10,6 +10,7 @@ lanes stay idle.
 """
 
 import math
+import runpy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -231,3 +232,7 @@ class Lane:
         self.waiting = [(np.asarray(rows), np.asarray(returns)) for rows, returns in host["waiting"]]
         self.executors.set_state(host["executors"])
         self.sweep.set_lane(self.index, state)
+
+
+if __name__ == "__main__":  # where one may look for grids of runs
+    runpy.run_module("lsp.grid", run_name="__main__", alter_sys=True)

@@ -22,6 +22,7 @@ from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
 from lsp.evaluate import Evaluator
 from lsp.executors import making as executors
+from lsp.fields import Fault
 from lsp.growth import Stage
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop
@@ -35,7 +36,7 @@ from lsp.types import Episode, Recipe
 LOOPS: dict[str, Callable[[Recipe, Any], Loop]] = {"sync": Loop, "sync_pipelined": PipelinedLoop, "async": AsyncLoop}
 
 
-class Diverged(RuntimeError):
+class Diverged(Fault):
     """Training produced numbers that are not finite. The message is one line."""
 
 

@@ -14,11 +14,13 @@ RECORDS = ("metrics", "checkpoint", "run_dir")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
 RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "dispatch", "loop")
+COMMANDS = (*CONTRACTS, "commands")
 AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs")
 
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
+    "commands": ("fields",),
     **dict.fromkeys(("critic_config", "executors_config", "layering", "goals_config"), ("fields",)),
     "config": ("fields", "critic_config", "executors_config", "layering", "goals_config"),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
@@ -34,7 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(RECORDS, CONTRACTS),
     "sinks": CONTRACTS,
     "outputs": (*CONTRACTS, "critic_config", "metrics", "sinks"),
-    "memory": (*CONTRACTS, "replay"),
+    "memory": (*LEARNING, "dispatch"),
     "evaluate": (*CONTRACTS, "episodes"),
     "dispatch": (*CONTRACTS, "executors_config", "rows"),
     "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate", "dispatch"),
@@ -51,13 +53,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "seeds": (*RUNNING, *AROUND, "agents", "envs", "sweep", "train", "growth", "resuming", "outputs"),
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "laws": (*LEARNING, *RECORDS, "envs", "growth", "resuming"),
-    "report": (*CONTRACTS, "reporting", "laws"),
+    "report": (*COMMANDS, "reporting", "laws"),
     "numpy_policy": (),
-    "export": (*LEARNING, *RECORDS, "envs", "growth", "numpy_policy"),
-    "video": (*CONTRACTS, *RECORDS, "envs", "export", "numpy_policy"),
+    "export": (*COMMANDS, *LEARNING, *RECORDS, "envs", "growth", "numpy_policy"),
+    "video": (*COMMANDS, *RECORDS, "envs", "export", "numpy_policy"),
     "cli": (*CONTRACTS, "agents"),
-    "grid": (*CONTRACTS, "checkpoint", "cli", "run_dir"),
-    "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),
+    "cells": (*COMMANDS, "checkpoint", "cli", "run_dir"),
+    "cluster": (*COMMANDS, "cells", "executors.ray"),
+    "grid": (*COMMANDS, "cli", "cells", "cluster"),
+    "run": (*COMMANDS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),
     "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
 }
 FOR_TYPE_CHECKING_ONLY = {"types": ("config",), "layering": ("config",)}

@@ -139,16 +139,22 @@ def make_ray(
 
 
 def _connect(config: ExecutorsConfig) -> None:
+    if config.address:
+        join(config.address, "--executors.address")
+    else:
+        join("local", "", num_cpus=config.workers or config.count)
+
+
+def join(address: str, flag: str, **options: Any) -> None:
+    """Connect to the cluster at `address`, or begin one, "local", on this machine. Raises ConfigError naming `flag`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    options: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": path}}, "logging_level": "ERROR"}
-    if not config.address:  # "local", or Ray would join whatever cluster it finds noted down on this machine
-        ray.init("local", num_cpus=config.workers or config.count, include_dashboard=False, **options)
-        return
+    if address == "local":  # without an address Ray would join whatever cluster it finds noted down on this machine
+        options["include_dashboard"] = False
     try:
-        ray.init(config.address, **options)
+        ray.init(address, runtime_env={"env_vars": {"PYTHONPATH": path}}, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"--executors.address={config.address}: no Ray cluster there ({error})") from error
+        raise ConfigError(f"{flag}={address}: no Ray cluster there ({error})") from error
 
 
 class _Sharing:
