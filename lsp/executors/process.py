@@ -6,6 +6,7 @@ is left behind however the learner ends.
 """
 
 import contextlib
+import ctypes
 import math
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -31,6 +33,7 @@ from lsp.rows import width
 from lsp.types import ActionSample, Chunk, EnvSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 PATIENCE = 2.0  # seconds that a worker has to close its environments
 
 
@@ -198,6 +201,8 @@ def end_with_parent() -> None:
     """End this process as soon as its parent has, also in the middle of an environment's step."""
     parent = multiprocessing.parent_process()
     assert parent is not None
+    if sys.platform == "linux":  # there the system does it, also where no thread of ours runs any more
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
         parent.join()

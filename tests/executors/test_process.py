@@ -212,13 +212,16 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("end", ["exit", "raise", signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", ["exit", "raise", "hang", signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None:
-    """However the learner ends; signals other than SIGKILL go to its workers too, as from a terminal."""
+    """However the learner ends; signals other than SIGKILL go to its workers too, as from a terminal.
+
+    `hang`: it is killed because a worker hangs.
+    """
     script = tmp_path / "learner.py"
     script.write_text(LEARNER)
     shared = set(os.listdir(SHARED))
-    command = [sys.executable, str(script), end if isinstance(end, str) else "on"]
+    command = [sys.executable, str(script), end if end in ("exit", "raise") else "on"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -226,6 +229,9 @@ def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None
         assert learner.stdout is not None
         workers = [int(pid) for pid in learner.stdout.readline().split()]
         assert len(workers) == 2
+        if end == "hang":
+            os.kill(workers[0], signal.SIGSTOP)
+            end = signal.SIGKILL
         if isinstance(end, signal.Signals):
             assert all(map(is_alive, workers))
             (os.kill if end == signal.SIGKILL else os.killpg)(learner.pid, end)
