@@ -128,7 +128,8 @@ def default_plot(runs: Sequence[Run]) -> Path:
     """Where curves go unless told otherwise."""
     if len(runs) == 1:
         return runs[0].folder / "plots" / "curve.png"
-    return Path(os.path.commonpath([run.folder.resolve() for run in runs])) / "report.png"
+    common = Path(os.path.commonpath([run.folder.resolve() for run in runs])) / "report.png"
+    return common.relative_to(Path.cwd()) if common.is_relative_to(Path.cwd()) else common
 
 
 def _range(values: Sequence[int]) -> str:

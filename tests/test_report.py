@@ -126,6 +126,12 @@ def test_debug(monkeypatch: pytest.MonkeyPatch) -> None:
         report.main([])
 
 
+def test_default_plot_is_named_from_here(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(runs.parent)
+    assert report.main([runs.name]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"curves: {runs.name}/report.png"
+
+
 def test_default_plot_of_scattered_runs(tmp_path: Path) -> None:
     """The deepest folder that holds them all."""
     write_run(tmp_path / "x" / "one", [1.0], seed=0)
