@@ -104,9 +104,10 @@ def headline(runs: Sequence[Run], protocol: str) -> str:
     """What the scores below are."""
     windows = _range([run.window for run in runs])
     episodes = _range([run.episodes for run in runs])
-    plural = "s" if windows != "1" else ""
+    evaluations = "evaluation" if windows == "1" else "evaluations"
+    each = "one episode" if episodes == "1" else f"{episodes} episodes"
     return (
-        f"score of a seed: mean return of its last {windows} evaluation{plural} of {episodes} episodes each, "
+        f"score of a seed: mean return of its last {windows} {evaluations} of {each} each, "
         f"{protocol.replace('_', ' ')} policy; IQM and median: over seeds"
     )
 

@@ -57,7 +57,7 @@ class Group(NamedTuple):
 
 
 def read_all(folders: Sequence[Path], protocol: str, until: int | None = None) -> list[Run]:
-    """Every run in `folders`, each a run or a folder of runs; one named twice counts once. Raises ConfigError."""
+    """Every run in `folders`, each a run, or a folder of runs and sweeps; one named twice counts once. Raises ConfigError."""
     found = {run.resolve(): run for folder in folders for run in _expand(folder)}
     return [read(run, protocol, until) for run in found.values()]
 
@@ -65,7 +65,8 @@ def read_all(folders: Sequence[Path], protocol: str, until: int | None = None) -
 def _expand(folder: Path) -> list[Path]:
     if (folder / "config.json").is_file():
         return [folder]
-    inside = sorted(path.parent for path in folder.glob("*/config.json"))
+    patterns = ("*/config.json", "*/seed_*/config.json")
+    inside = sorted(path.parent for pattern in patterns for path in folder.glob(pattern))
     if not inside:
         problem = "there is no config.json in it" if folder.is_dir() else "there is no such folder"
         raise ConfigError(f"{folder} is not a run: {problem}")

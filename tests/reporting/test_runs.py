@@ -99,6 +99,14 @@ def test_no_folder(tmp_path: Path) -> None:
         read_all([tmp_path / "no-such"], "sampled")
 
 
+def test_a_folder_of_runs_and_sweeps(tmp_path: Path) -> None:
+    """As a grid leaves them; what lies deeper is not looked for."""
+    for name, seed in (("a=1/seed_0", 0), ("a=1/seed_1", 1), ("b", 2), ("c/d/seed_0", 3), ("e/f", 4)):
+        write_run(tmp_path / name, [1.0], seed=seed)
+    found = [str(run.folder.relative_to(tmp_path)) for run in read_all([tmp_path], "sampled")]
+    assert found == ["a=1/seed_0", "a=1/seed_1", "b"]
+
+
 def test_groups_by_seed(tmp_path: Path) -> None:
     """Bookkeeping makes no other group, nor does the order of seeds; environments stay together, first come first."""
     fields: list[dict[str, Any]] = [
