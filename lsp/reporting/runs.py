@@ -57,7 +57,7 @@ class Group(NamedTuple):
 
 
 def read_all(folders: Sequence[Path], protocol: str, until: int | None = None) -> list[Run]:
-    """Every run in `folders`, each a run, or a folder of runs and sweeps; one named twice counts once. Raises ConfigError."""
+    """Every run in `folders`, each a run or a folder of runs and sweeps; each counts once. Raises ConfigError."""
     found = {run.resolve(): run for folder in folders for run in _expand(folder)}
     return [read(run, protocol, until) for run in found.values()]
 
