@@ -130,7 +130,7 @@ class ReplayConfig:
 class EvaluationConfig:
     """How a policy is judged."""
 
-    every: Natural = 25_000
+    every: Natural = 50_000
     """Environment steps between evaluations; 0 turns them off."""
     episodes: Count = 10
     """Episodes of each protocol."""

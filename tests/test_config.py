@@ -122,7 +122,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "executors.timeout": (300.0, "ours: unused in one process"),
     "executors.queue": ("none", "ours: its code had the bug"),
     "executors.exploration": (1.0, "study: 3.4, all executors have one policy"),
-    "evaluation.every": (25_000, "ours: the study evaluated every 1,000 steps"),
+    "evaluation.every": (50_000, "ours: the study evaluated every 1,000 steps"),
     "evaluation.episodes": (10, "ours: the study evaluated one episode"),
     "evaluation.protocols": (("fixed_latent", "sampled", "mode"), "code: one latent a rollout; the others are ours"),
     "log_every": (1_000, "code: examples/variants.py, epoch_length"),
