@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--agent", default="sac_lsp")
     parser.add_argument("--env", default="lsp/RllabAnt-v0")
     parser.add_argument("--capacity", type=int, default=20_000, help="rows of each run's replay")
-    parser.add_argument("--track", nargs="*", default=["tensorboard"], help="sinks to measure")
+    parser.add_argument("--track", nargs="*", default=[], help="sinks to measure, too")
     parser.add_argument("--steps", type=int, default=1_000, help="environment steps of a round")
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
