@@ -250,6 +250,8 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
     single = config.n_step == 1 or config.goals.kind == "none"
     yield "n_step", single, "1 with --goals.kind=hindsight, which judges single steps anew"
+    own = set(config.layer_rewards) == {"env"} or config.goals.kind == "none"
+    yield "layer_rewards", own, "env with --goals.kind=hindsight, which judges rewards anew"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
     yield from critic_config.relations(config.critic, config.replay.priority)
     yield from layering.relations(config)

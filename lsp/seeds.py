@@ -21,6 +21,7 @@ import jax
 from lsp import agents, checkpoint, envs, growth, memory, provenance
 from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.dispatch import init_state
+from lsp.divergence import Diverged
 from lsp.envs import EnvironmentFault
 from lsp.evaluate import Evaluator
 from lsp.fields import flag, flatten, to_text
@@ -30,7 +31,7 @@ from lsp.outputs import Outputs
 from lsp.resuming import overridden
 from lsp.run_dir import locked, parse_config, read_document, write_document
 from lsp.sweep import Lane, Sweep
-from lsp.train import Diverged, Run, Shared, describe
+from lsp.train import Run, Shared, describe
 from lsp.types import EnvSpec
 
 T = TypeVar("T")

@@ -14,13 +14,15 @@ RECORDS = ("metrics", "checkpoint", "run_dir")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
 RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "dispatch", "loop")
-AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs")
+AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs", "divergence")
 
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
-    **dict.fromkeys(("critic_config", "executors_config", "layering", "goals_config"), ("fields",)),
+    **dict.fromkeys(("critic_config", "executors_config", "layer_rewards", "goals_config"), ("fields",)),
+    "layering": ("fields", "layer_rewards"),
     "config": ("fields", "critic_config", "executors_config", "layering", "goals_config"),
+    "divergence": (),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
     "episodes": ("types",),
     "returns": ("types", "rows"),
@@ -30,7 +32,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
     "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
-    "executors": (*CONTRACTS, "rows", "returns", "episodes", "envs", "executors"),
+    "executors": (*CONTRACTS, "layer_rewards", "rows", "returns", "episodes", "envs", "executors"),
     **dict.fromkeys(RECORDS, CONTRACTS),
     "sinks": CONTRACTS,
     "outputs": (*CONTRACTS, "critic_config", "metrics", "sinks"),

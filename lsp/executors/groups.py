@@ -64,6 +64,7 @@ class Groups(Executors):
         self._workers: list[Worker] = []
         self._incarnations = [0] * workers
         self._deaths = self._restarts = 0
+        self._reward: str | None = None  # where it is no longer that of `launch`
         for part in self._parts:
             self._workers.append(launch(part, 0))
 
@@ -91,6 +92,11 @@ class Groups(Executors):
             episodes=episodes,
             origins=np.concatenate([chunk.origins for chunk in chunks]),
         )
+
+    def set_reward(self, reward: str) -> None:
+        """Reward steps in this way from now on, also in workers that are started again."""
+        self._reward = reward
+        self._ask("set_reward", [reward] * len(self._parts))
 
     def stats(self) -> dict[str, int]:
         """Deaths of executors since the start of this process, and how many of them came back."""
@@ -133,6 +139,9 @@ class Groups(Executors):
         for _ in range(MAX_DEATHS - 1):
             self._replace(i, reason)
             try:
+                if self._reward is not None:
+                    self._workers[i].send("set_reward", self._reward)
+                    self._workers[i].receive()
                 if request not in ("reset", "set_state"):
                     self._workers[i].send("reset")
                     self._workers[i].receive()
