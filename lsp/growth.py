@@ -18,6 +18,7 @@ from lsp.replay.recode import recode
 from lsp.types import Array, EnvSpec, Key, Recipe, ReplayState, State
 
 WARM_UP_BLOCK = 500  # updates of one dispatch
+DROPPED = "{:.2%} of replay's rows have no latent in the layer's range: dropped"
 
 
 class Stage(NamedTuple):
@@ -168,7 +169,10 @@ def grow(config: Config, stage: Stage, recipe: Recipe, loop: Loop) -> tuple[Stag
 
 
 def blocks(key: Key, updates: int) -> Iterator[Key]:
-    """Keys of the warm-up, a dispatch at a time."""
-    keys = jax.random.split(key, updates)
+    """Keys of the warm-up from `key` [...], a dispatch at a time: [..., n]."""
+    split = partial(jax.random.split, num=updates)
+    for _ in key.shape:
+        split = jax.vmap(split)
+    keys = split(key)
     for start in range(0, updates, WARM_UP_BLOCK):
-        yield keys[start : start + WARM_UP_BLOCK]
+        yield keys[..., start : start + WARM_UP_BLOCK]

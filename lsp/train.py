@@ -147,7 +147,7 @@ class Run:
         progress.note(growth.announcement(self.config, self.stage, loop.step))
         stage, recipe = growth.grow(self.config, self.stage, self.recipe, loop)
         if stage.dropped > 0:
-            progress.note(f"{stage.dropped:.2%} of replay's rows have no latent in the layer's range: dropped")
+            progress.note(growth.DROPPED.format(stage.dropped))
         self._evaluator.judge(recipe.agent)
         for record in self.begin_stage(stage, recipe, self._evaluator, outputs):
             progress.note(describe(record, record["returns"], "episodes"))
@@ -160,7 +160,8 @@ class Run:
 
     def begin_stage(self, stage: Stage, recipe: Recipe, evaluator: Evaluator, outputs: Outputs) -> list[dict[str, Any]]:
         """Go on with the next stage, which the loop has begun; judges the policy anew."""
-        self.stage, self.recipe, self._evaluator = stage, recipe, evaluator
+        self.stage, self.recipe = stage, recipe
+        self._evaluator = evaluator.reseeded(seeds(self.config, "evaluate", self.config.evaluation.episodes))
         return self._evaluate(outputs) if self.config.evaluation.every > 0 else []
 
     def save_layers(self) -> None:
@@ -223,6 +224,7 @@ class Run:
           CheckpointError: a checkpoint that cannot be used.
         """
         resuming.require_same(self.dir, self.config, host["config"])
+        self.stage = self.stage._replace(dropped=host["stage"]["dropped"])
         replay = self.recipe.replay
         shapes = self.loop.release()  # make room: replay may fill half of the memory
         learner = checkpoint.restore(shapes.agent, arrays, "learner")

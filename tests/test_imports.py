@@ -45,12 +45,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "layer_files": (*LEARNING, "checkpoint"),
     "growth": (*RUNNING, *LEARNING, "layer_files"),
     "sweep": (*RUNNING, "executors_config"),
+    "growth_lanes": (*RUNNING, *LEARNING, "growth", "sweep"),
     "resuming": (*CONTRACTS, *RECORDS, "layering"),
     "train": (
         *RUNNING, *LEARNING, *AROUND, "envs", "executors", "pipelined", "sweep", "growth", "layer_files", "resuming",
         "sinks", "outputs", "asynchronous", "actor",
     ),
-    "seeds": (*RUNNING, *AROUND, "agents", "envs", "sweep", "train", "growth", "resuming", "outputs"),
+    "seeds": (
+        *RUNNING, *AROUND, "agents", "envs", "executors", "sweep", "train", "growth", "growth_lanes", "resuming",
+    ),
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "laws": (*LEARNING, *RECORDS, "envs", "growth", "resuming"),
     "report": (*CONTRACTS, "reporting", "laws"),
