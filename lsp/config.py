@@ -242,8 +242,8 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     chunk = config.block * count
     yield "replay.capacity", capacity >= chunk, f"at least --block times --executors.count, {chunk}"
     yield from executors_config.relations(config.executors)
-    alone = config.layers == 1 and not config.from_layers and config.goals.kind == "none"
-    why = "sync or sync_pipelined with --layers, --from-layers or --goals.kind"
+    alone = config.goals.kind == "none"
+    why = "sync or sync_pipelined with --goals.kind=hindsight"
     yield "executors.mode", alone or config.executors.mode != "async", why
     first = batch + count * (config.n_step - 1)
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"

@@ -23,8 +23,8 @@ from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.dispatch import init_state
 from lsp.divergence import Diverged
 from lsp.envs import EnvironmentFault
-from lsp.evaluate import Evaluator
-from lsp.executors.making import check_rewards
+from lsp.evaluate import Evaluator, describe
+from lsp.executors.making import check_rewards, env_spec
 from lsp.growth import Stage
 from lsp.interrupt import Interrupt
 from lsp.metrics import Progress
@@ -32,7 +32,7 @@ from lsp.outputs import Outputs
 from lsp.resuming import overridden
 from lsp.run_dir import locked, parse_config, read_document, write_document
 from lsp.sweep import Lane, Sweep
-from lsp.train import Run, Shared, describe
+from lsp.train import Run, Shared
 from lsp.types import EnvSpec
 
 T = TypeVar("T")
@@ -70,8 +70,7 @@ class Seeds:
         if stage is None:
             check_rewards(self.config)
         make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
-        with closing(make_env()) as env:
-            spec = envs.spec_of(env)
+        spec = env_spec(self.config)
         self._check_memory(spec, len(folders))
         self.stage = stage or growth.first(self.config, spec)
         recipe = self.stage.recipe(self.config, spec)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lsp import checkpoint, divergence, envs, growth, layer_files, memory, provenance, resuming, sinks
+from lsp import checkpoint, divergence, envs, growth, layer_files, layering, memory, provenance, resuming, sinks
 from lsp.actor import make_actor
 from lsp.asynchronous import AsyncLoop
 from lsp.config import Config, ConfigError, to_dict, validate
@@ -21,7 +21,7 @@ from lsp.dispatch import RunState, Stream, stream_key
 from lsp.divergence import Diverged as Diverged
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
-from lsp.evaluate import Evaluator
+from lsp.evaluate import Evaluator, describe
 from lsp.executors import making as executors
 from lsp.growth import Stage
 from lsp.interrupt import Interrupt
@@ -31,7 +31,7 @@ from lsp.outputs import Outputs
 from lsp.pipelined import PipelinedLoop
 from lsp.run_dir import locked, parse_config, write_document
 from lsp.sweep import Lane, Sweep
-from lsp.types import Episode, Recipe
+from lsp.types import Episode, Executors, Recipe
 
 LOOPS: dict[str, Callable[[Recipe, Any], Loop]] = {"sync": Loop, "sync_pipelined": PipelinedLoop, "async": AsyncLoop}
 
@@ -73,29 +73,34 @@ class Run:
         sinks.check(config.track)
         if shared is not None and config.executors.mode != "sync":
             raise ConfigError(f"--executors.mode={config.executors.mode}: must be sync with several --seeds")
-        collect = seeds(config, "collect", config.executors.count)
-        if shared is None and stage is None:
-            executors.check_rewards(self.config)
         begun = shared.stage if shared else stage
-        number = begun.number if begun else 0
-        self._executors = executors.make(self.config, collect, partial(make_actor, config), number)
+        if begun is None:
+            executors.check_rewards(self.config)
+            begun = growth.first(self.config, executors.env_spec(config))
+        self.stage = begun
+        self._executors = self._make_executors()
         spec, judged = self._executors.spec, seeds(config, "evaluate", config.evaluation.episodes)
         self.loop: Loop | Lane
         if shared is None:
             memory.check(config, spec)
-            self.stage = begun or growth.first(self.config, spec)
             self.recipe = self.stage.recipe(self.config, spec)
             self.loop = LOOPS[config.executors.mode](self.recipe, self._executors)
             make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
             self._evaluator = Evaluator(self.recipe.agent, make_env, config.evaluation.protocols, judged)
         else:
-            self.stage, self.recipe = shared.stage, shared.recipe
+            self.recipe = shared.recipe
             self.loop = shared.sweep.join(config, self._executors)
             self._evaluator = shared.evaluator.reseeded(judged)
         self._shared = shared is not None
         self._recent: list[Episode] = []  # since the last line of metrics
         self._seconds = 0.0  # of earlier sessions of this run
         self._began = time.perf_counter()
+
+    def _make_executors(self) -> Executors:
+        """Those of the stage."""
+        config = self.config
+        actor = partial(make_actor, config, self.stage.number, growth.to_host(self.stage)["layers"])
+        return executors.make(config, seeds(config, "collect", config.executors.count), actor, self.stage.number)
 
     def train(self, interrupt: Interrupt) -> bool:
         """Go on to the end, or to an interrupt, and write a checkpoint; returns whether the end was reached."""
@@ -161,6 +166,8 @@ class Run:
     def begin_stage(self, stage: Stage, recipe: Recipe, evaluator: Evaluator, outputs: Outputs) -> list[dict[str, Any]]:
         """Go on with the next stage, which the loop has begun; judges the policy anew."""
         self.stage, self.recipe = stage, recipe
+        if isinstance(self.loop, AsyncLoop):  # its workers act with a policy of their own
+            self._executors = self.loop.move(self._make_executors, layering.reward_of(self.config, stage.number))
         self._evaluator = evaluator.reseeded(seeds(self.config, "evaluate", self.config.evaluation.episodes))
         return self._evaluate(outputs) if self.config.evaluation.every > 0 else []
 
@@ -288,11 +295,3 @@ def _train(run: Run) -> bool:
         except EnvironmentFault:
             run.require_finite(run.loop.state.agent)  # a broken policy breaks environments: name the cause
             raise
-
-
-def describe(record: Mapping[str, Any], returns: Sequence[float], what: str) -> str:
-    """A line for people about an evaluation, whose `returns` are those of episodes or of seeds."""
-    text = f"{np.mean(returns):,.0f} ± {np.std(returns):,.0f} over {len(returns)} {what}"
-    if "success" in record:
-        text += f", success {np.mean(record['success']):.0%}"
-    return f"step {record['step']:,}: {record['protocol']} policy returns {text}"

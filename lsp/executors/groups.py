@@ -6,7 +6,7 @@ and the rows of its successor have another incarnation in their `origins`, so th
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -101,6 +101,10 @@ class Groups(Executors):
     def stats(self) -> dict[str, int]:
         """Deaths of executors since the start of this process, and how many of them came back."""
         return {"executor_deaths": self._deaths, "executor_restarts": self._restarts}
+
+    def count_on(self, stats: Mapping[str, int]) -> None:
+        """Go on counting from `stats` of workers that these replace."""
+        self._deaths, self._restarts = stats["executor_deaths"], stats["executor_restarts"]
 
     def get_state(self) -> dict[str, Any]:
         """The state of every executor; the same whatever the engine and the number of workers."""

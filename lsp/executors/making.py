@@ -92,6 +92,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def env_spec(config: Config) -> EnvSpec:
+    """Sizes of the environment of a configuration. Raises ConfigError."""
+    with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
+        return envs.spec_of(env)
+
+
 def check_rewards(config: Config) -> None:
     """Try the rewards of all layers on one step of the environment. Raises ConfigError, in one line."""
     rewards = [LayerReward(text) for text in dict.fromkeys(config.layer_rewards) if text != layer_rewards.OWN]
