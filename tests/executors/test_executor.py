@@ -270,6 +270,8 @@ def test_another_reward_from_a_step_on(n_step: int) -> None:
         got, expected = (rows.unpack(step.row, 125) for step in (late, row))
         np.testing.assert_array_equal(got.observation, expected.observation)
         np.testing.assert_allclose(got.reward, 2 * expected.reward, rtol=1e-5)
+    if n_step == 1:  # the return so far is of the new reward alone
+        assert ours[0].discounted_return == pytest.approx(rows.unpack(ours[0].row, 125).reward, rel=1e-5)
     ended, last = (ours[at].episode for at in (3, 11))
     assert (ended.episode_return, last.episode_return) == (theirs[3].episode.episode_return, last.layer_return / 2)
     assert ended.layer_return is None
@@ -278,6 +280,21 @@ def test_another_reward_from_a_step_on(n_step: int) -> None:
     again.set_reward("2*env")
     again.set_state(changed.get_state())
     np.testing.assert_equal(run(again, chosen), run(changed, chosen))
+
+
+def own_function(observation: Any, action: Any, next_observation: Any, info: Any) -> float:
+    """Tells all that it is given apart."""
+    return float(observation[2] + 10 * next_observation[2] + 100 * action[1] + 1000 * isinstance(info, dict))
+
+
+def test_a_function_is_given_the_step() -> None:
+    executor = Executor(envs.make("lsp/PointMass-v0"), 3, GAMMA, 1, f"{__name__}:own_function")
+    executor.reset()
+    chosen = actions(2, 5)
+    for step, action in zip(run(executor, chosen), chosen, strict=True):
+        row = rows.unpack(step.row, 4)
+        expected = row.observation[2] + 10 * row.next_observation[2] + 100 * action[1] + 1000
+        assert row.reward == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_reward_that_breaks_down() -> None:
