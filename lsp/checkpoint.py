@@ -1,14 +1,12 @@
 """Checkpoints: whole or absent, exact, verified when read.
 
-The learner is a handful of flat vectors and so is replay, hence one writer of plain `.npy` files serves both: exact
-dtypes, no threads and no casts, which a general checkpoint library does not promise.
+Learner and replay are a few flat vectors, hence one writer of plain `.npy` files: exact dtypes, no threads, no casts.
 
     ROOT/STEP/manifest.json               format; host values; shape, dtype, size and CRC-32 of every file
     ROOT/STEP/learner/000.params.npy ...  one file a leaf, one folder a group; `host` is the group of the host's arrays
     ROOT/.STEP.partial/                   being written or removed: never read, cleared by the next save
 
-The manifest is written last and the folder renamed once all of it is on disk, so that a folder with a number for a name
-is complete, whenever the process was killed.
+The manifest is written last, and the folder renamed once all is on disk: one with a number for a name is complete.
 """
 
 import contextlib
@@ -25,12 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lsp.fields import Fault
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 HOST = "host"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(Fault):
     """A checkpoint that cannot be written, read or used. The message is one line with path and remedy."""
 
 

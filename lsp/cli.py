@@ -34,7 +34,7 @@ class Options:
     resume: str = ""
     """Folder of a run, or of many seeds, to go on with where its newest checkpoint stands. No other flag is needed;
     --steps, --log-every, --checkpoint-every, --milestone-every, --evaluation.every, --track and --executors.engine,
-    .workers and .address may change."""
+    .workers, .address and .timeout may change."""
     dry_run: bool = False
     """Print the whole configuration and the memory that replay needs, and end."""
     version: bool = False

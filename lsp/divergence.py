@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from lsp.fields import Fault
 
-class Diverged(RuntimeError):
+
+class Diverged(Fault):
     """Training produced numbers that are not finite. The message is one line."""
 
 

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lsp.fields import AtLeastOne, Count, Natural
+from lsp.fields import AtLeastOne, Count, Natural, Positive
+
+QUEUED = 5_000
+"""Rows that --executors.queue=as-coded holds back."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class ExecutorsConfig:
     """Hauls that an async worker may be ahead of the learner; with fewer, data are fresher and workers wait more."""
     publish_every: Count = 50
     """Updates between two versions of the parameters that async workers get."""
+    timeout: Positive = 300.0
+    """Seconds after which a worker that does not answer is killed and started again; it must have time to start up, and
+    to collect --executors.chunk rows. Not for inproc."""
+    queue: Literal["none", "as-coded"] = "none"
+    """as-coded: rows reach replay as in the study's code, through a queue in which 5,000 wait and which, by a wrong
+    key, serves those that end an episode last. Of one layer, in lock-step."""
     exploration: AtLeastOne = 1.0
     """Executors explore differently, as in Ape-X: their latents' standard deviations go from 1/x to x, in equal ratios;
     1 is the policy as it is. Of little use where rewards are dense."""
@@ -51,5 +60,6 @@ def relations(executors: ExecutorsConfig) -> Iterator[tuple[str, bool, str]]:
         yield "executors.mode", executors.mode != "async", rule
     rule = "empty with any other engine than --executors.engine=ray"
     yield "executors.address", executors.engine == "ray" or not executors.address, rule
+    yield "executors.queue", executors.queue == "none" or executors.mode != "async", "none with --executors.mode=async"
     rule = f"at most --executors.count={executors.count}"
     yield "executors.workers", executors.workers <= executors.count, rule

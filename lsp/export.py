@@ -9,7 +9,6 @@ Actions are within the environment's own bounds. Loading reads numbers, text and
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -25,12 +24,12 @@ from lsp import checkpoint, envs, growth, numpy_policy
 from lsp.agents.learner import make_flat_params
 from lsp.agents.stack import Layer, make_flow
 from lsp.checkpoint import CheckpointError
+from lsp.commands import Parser, status_of
 from lsp.config import Config, ConfigError
 from lsp.numpy_policy import NumpyPolicy
 from lsp.run_dir import read_config
 from lsp.types import Agent, Array, EnvSpec, Params
 
-BAD_INPUT, FAULT = 2, 1
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
@@ -171,24 +170,21 @@ def save(actor: Actor, out: Path) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lsp.export",
-        description="Write a run's policy so that it loads without lsp: NumPy, and StableHLO by jax.export.",
-        allow_abbrev=False,
-    )
+    return status_of(lambda: _export(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("export", "Write a run's policy so that it loads without lsp: NumPy, and StableHLO by jax.export.")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--step", type=int, help="which checkpoint, by its environment step (default: the newest)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN/policy)")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _export(options: argparse.Namespace) -> int:
     out = options.out or options.run / "policy"
-    try:
-        actor = load_actor(options.run, options.step)
-        difference = save(actor, out)
-    except (ConfigError, CheckpointError, OSError) as error:
-        if os.environ.get("LSP_DEBUG"):
-            raise
-        print(f"lsp: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT if isinstance(error, ConfigError) else FAULT
+    actor = load_actor(options.run, options.step)
+    difference = save(actor, out)
     print(f"lsp: policy of step {actor.step:,} in {out}: NumPy and StableHLO differ by at most {difference:.1e}")
     return 0
 

@@ -18,6 +18,10 @@ class ConfigError(ValueError):
     """A configuration that cannot run. The message is one line that names the field and its value."""
 
 
+class Fault(RuntimeError):
+    """Something that went wrong on the way and that a person can mend. The message is one line."""
+
+
 class Rule(NamedTuple):
     """What a value must be: in words, and as a test of the converted value."""
 

@@ -1,18 +1,33 @@
 """How much memory a run needs, and refusing it in advance where there is not enough."""
 
+import dataclasses
 import math
+from bisect import bisect_right
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 
+from lsp import agents
 from lsp.config import Config, ConfigError
-from lsp.replay.ring import memory_bytes
+from lsp.dispatch import example_transition, init_state
 from lsp.types import EnvSpec
 
 
 def replay_bytes(config: Config, spec: EnvSpec) -> int:
-    """Bytes of the replay when full."""
-    return memory_bytes(config.replay.capacity, *spec)
+    """Bytes of the replay when full, priorities included."""
+    replay = agents.build(config, spec).replay
+    return _bytes(jax.eval_shape(lambda: replay.init(example_transition(spec))))
+
+
+def run_bytes(config: Config, spec: EnvSpec) -> int:
+    """Bytes of one run on the device: replay when full, learner, optimizer."""
+    return _bytes(jax.eval_shape(partial(init_state, agents.build(config, spec), spec), jax.random.key(0)))
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def available_bytes() -> int | None:
@@ -49,20 +64,28 @@ def check(config: Config, spec: EnvSpec) -> None:
     """Raise ConfigError, with the numbers, if the replay does not fit with a tenth to spare."""
     needed, available = replay_bytes(config, spec), available_bytes()
     if available is not None and needed > 0.9 * available:
-        fits = int(0.9 * available / needed * config.replay.capacity)
         raise ConfigError(
             f"--replay.capacity={config.replay.capacity} needs {needed / 1e9:.2f} GB for observations of "
-            f"{spec.observation_dim} numbers, and {available / 1e9:.2f} GB are free: at most {fits} rows fit"
+            f"{spec.observation_dim} numbers, and {available / 1e9:.2f} GB are free: "
+            f"at most {_most_rows(config, spec, 0.9 * available)} rows fit"
         )
 
 
-def check_seeds(state_bytes: int, count: int) -> None:
-    """Raise ConfigError, with the numbers, if `count` runs of `state_bytes` each do not fit with a tenth to spare."""
+def _most_rows(config: Config, spec: EnvSpec, limit: float) -> int:
+    def needed(capacity: int) -> int:
+        replay = dataclasses.replace(config.replay, capacity=capacity)
+        return replay_bytes(dataclasses.replace(config, replay=replay), spec)
+
+    return bisect_right(range(1, config.replay.capacity), limit, key=needed)
+
+
+def check_seeds(config: Config, spec: EnvSpec, count: int) -> None:
+    """Raise ConfigError, with the numbers, if so many runs side by side do not fit with a tenth to spare."""
     devices = 1 if jax.default_backend() == "cpu" else min(count, jax.local_device_count())  # CPU devices share memory
-    available = available_bytes()
-    if available is not None and math.ceil(count / devices) * state_bytes > 0.9 * available:
-        fits = int(0.9 * available / state_bytes) * devices
+    each, available = run_bytes(config, spec), available_bytes()
+    if available is not None and math.ceil(count / devices) * each > 0.9 * available:
+        fits = int(0.9 * available / each) * devices
         raise ConfigError(
-            f"{count} seeds need {count * state_bytes / 1e9:.2f} GB, {state_bytes / 1e9:.2f} each, and "
+            f"{count} seeds need {count * each / 1e9:.2f} GB, {each / 1e9:.2f} each, and "
             f"{available * devices / 1e9:.2f} GB are free: at most {fits} seeds fit; or lower --replay.capacity"
         )

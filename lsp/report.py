@@ -1,7 +1,6 @@
 """Tables and learning curves of runs: `python -m lsp.report runs/A runs/B ...`; see `--help`. JAX only for `--law`.
 
-Runs that differ by their seed alone make one row and one curve. Bad input ends in one line, `lsp: error: ...`, and
-status 2. LSP_DEBUG=1 shows tracebacks.
+Runs that differ by their seed alone make one row and one curve.
 """
 
 import argparse
@@ -10,45 +9,26 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from lsp.commands import Parser, status_of
 from lsp.config import ConfigError
 from lsp.reporting import curves, growth, table
 from lsp.reporting.anchors import ANCHORS, Anchors
 from lsp.reporting.runs import Group, Run, group_by_seed, read_all
 
-BAD_INPUT, FAULT = 2, 1
 TRUSTED_SEEDS = 5
 FIGURES = (".png", ".svg", ".pdf")
 PROTOCOLS = ("sampled", "mode", "fixed_latent")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit status."""
-    try:
-        options = _parser().parse_args(arguments)
-        _report(options)
-        return 0
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAULT
-    except (ConfigError, OSError) as error:
-        if os.environ.get("LSP_DEBUG"):
-            raise
-        print(f"lsp: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
+    return status_of(lambda: _report(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m lsp.report",
-        description="Table and learning curves of runs; those that differ by their seed alone are one row, one curve.",
-        allow_abbrev=False,
+    parser = Parser(
+        "report", "Table and learning curves of runs; those that differ by their seed alone are one row, one curve."
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of several runs")
     parser.add_argument(
@@ -76,12 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report(options: argparse.Namespace) -> None:
+def _report(options: argparse.Namespace) -> int:
     if options.out and options.out.suffix not in FIGURES:
         raise ConfigError(f"--out={options.out}: must end in {', '.join(FIGURES)}")
     if options.law:
         _draw_law(options)
-        return
+        return 0
     runs = read_all(options.runs, options.protocol, options.until)
     groups = group_by_seed(runs)
     anchors = _find_anchors(options.compare, groups) if options.compare else None
@@ -99,6 +79,7 @@ def _report(options: argparse.Namespace) -> None:
         path = options.out or default_plot(runs)
         curves.save(curves.draw(groups, options.protocol, anchors), path)
         print(f"curves: {path}")
+    return 0
 
 
 def _draw_law(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from lsp.metrics import JsonLines
 from lsp.run_dir import read_document
 
 RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "evaluation.every", "track"} | {
-    f"executors.{name}" for name in ("engine", "workers", "address")  # in lock-step all engines do the same
+    f"executors.{name}" for name in ("engine", "workers", "address", "timeout")  # in lock-step all engines do the same
 }
 """What may be changed when a run goes on: nothing that would make it another run."""
 

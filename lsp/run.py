@@ -1,11 +1,9 @@
 """The command line: `python -m lsp.run --agent=NAME`; see `--help`.
 
-Expected errors end in one line, `lsp: error: ...`, and a status: 2 for bad input, before anything is written; 1 for a
-fault during the run. An interrupted run ends with 130 and can be resumed. LSP_DEBUG=1 shows tracebacks.
+Bad input ends it before anything is written. An interrupted run ends with status 130 and can be resumed.
 """
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -15,28 +13,20 @@ from contextlib import closing
 from pathlib import Path
 
 from lsp import cli, fields
+from lsp.commands import FAULT, INTERRUPTED, say_error, status_of
 from lsp.config import Config, ConfigError
-
-BAD_INPUT, FAULT, INTERRUPTED = 2, 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit status."""
-    try:
-        command = cli.parse(sys.argv[1:] if arguments is None else arguments)
-        if command.options.version:
-            return _print_version()
-        if command.options.dry_run:
-            return _dry_run(command)
-        return _train(command)
-    except ConfigError as error:
-        return _fail(error, BAD_INPUT)
-    except KeyboardInterrupt:
-        print("lsp: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAULT
+    return status_of(lambda: _do(sys.argv[1:] if arguments is None else arguments))
+
+
+def _do(arguments: Sequence[str]) -> int:
+    command = cli.parse(arguments)
+    if command.options.version:
+        return _print_version()
+    return _dry_run(command) if command.options.dry_run else _train(command)
 
 
 def run_dir(options: cli.Options, config: Config) -> Path:
@@ -56,24 +46,18 @@ def _train(command: cli.Command) -> int:
         print(f"lsp: note: --steps={config.steps} ends before --learning-starts={config.learning_starts}: no learning")
     # JAX comes with these, and takes seconds.
     from lsp import seeds, train
-    from lsp.checkpoint import CheckpointError
-    from lsp.envs import EnvironmentFault
 
-    try:
-        if command.seeds:
-            return _end_of_sweep(folder, *seeds.start(config, command.seeds, folder))
-        if options.resume and seeds.is_sweep(folder):
-            return _end_of_sweep(folder, *seeds.resume(folder, command.given))
-        finished = train.resume(folder, command.given) if options.resume else train.start(config, folder)
-    except (CheckpointError, EnvironmentFault, train.Diverged, OSError) as error:
-        return _fail(error, FAULT)
-    return _end(folder, finished)
+    if command.seeds:
+        return _end_of_sweep(folder, *seeds.start(config, command.seeds, folder))
+    if options.resume and seeds.is_sweep(folder):
+        return _end_of_sweep(folder, *seeds.resume(folder, command.given))
+    return _end(folder, train.resume(folder, command.given) if options.resume else train.start(config, folder))
 
 
 def _end_of_sweep(folder: Path, finished: bool, failures: Sequence[str]) -> int:
     status = _end(folder, finished)
     for failure in failures:
-        print(f"lsp: error: {failure}", file=sys.stderr)
+        say_error(failure)
     return FAULT if failures and finished else status
 
 
@@ -108,13 +92,6 @@ def _print_version() -> int:
     revision = provenance.git_revision()
     print(f"lsp {provenance.versions()['lsp']}" + (f", revision {revision}" if revision else ""))
     return 0
-
-
-def _fail(error: Exception, status: int) -> int:
-    if os.environ.get("LSP_DEBUG"):
-        raise error
-    print(f"lsp: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

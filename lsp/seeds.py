@@ -16,11 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import jax
-
-from lsp import agents, checkpoint, envs, growth, growth_lanes, memory, provenance
+from lsp import checkpoint, envs, growth, growth_lanes, memory, provenance
 from lsp.config import Config, ConfigError, to_dict, validate
-from lsp.dispatch import init_state
 from lsp.divergence import Diverged
 from lsp.envs import EnvironmentFault
 from lsp.evaluate import Evaluator, describe
@@ -33,7 +30,6 @@ from lsp.resuming import overridden
 from lsp.run_dir import locked, parse_config, read_document, write_document
 from lsp.sweep import Lane, Sweep
 from lsp.train import Run, Shared
-from lsp.types import EnvSpec
 
 T = TypeVar("T")
 
@@ -71,7 +67,7 @@ class Seeds:
             check_rewards(self.config)
         make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
         spec = env_spec(self.config)
-        self._check_memory(spec, len(folders))
+        memory.check_seeds(self.config, spec, len(folders))
         self.stage = stage or growth.first(self.config, spec)
         recipe = self.stage.recipe(self.config, spec)
         count = config.evaluation.episodes
@@ -82,9 +78,6 @@ class Seeds:
             Run(dataclasses.replace(config, seed=seed), folder, shared=shared) for seed, folder in folders.items()
         ]
         self.failures: list[str] = []
-
-    def _check_memory(self, spec: EnvSpec, count: int) -> None:
-        memory.check_seeds(state_bytes(self.config, spec), count)
 
     @property
     def step(self) -> int:
@@ -196,12 +189,6 @@ class Seeds:
         for run in self.runs:
             run.close()
         self._evaluator.close()
-
-
-def state_bytes(config: Config, spec: EnvSpec) -> int:
-    """Bytes on the device of one run: replay when full, learner, optimizer."""
-    state = jax.eval_shape(partial(init_state, agents.build(config, spec), spec), jax.random.key(0))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 
 
 def start(config: Config, seeds: Sequence[int], sweep_dir: Path) -> Outcome:

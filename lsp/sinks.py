@@ -48,19 +48,25 @@ class WandB:
     """A run of Weights & Biases in project `lsp`; WANDB_MODE=offline keeps it in `run_dir/wandb` for `wandb sync`."""
 
     def __init__(self, run_dir: Path, config: Mapping[str, Any]) -> None:
-        """Begin, or go on with, the run that bears the folder's name."""
+        """Begin the run that bears the folder's name, or go on with that of an earlier session of it."""
         import wandb
 
+        noted = run_dir / "wandb" / "run_id"
         # A sweep's seeds have short names that other sweeps have, too.
         name = run_dir.name if not run_dir.name.startswith("seed_") else f"{run_dir.parent.name}_{run_dir.name}"
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "lsp"),
             name=name,
+            id=noted.read_text() if noted.exists() else None,
+            resume="allow",
             dir=str(run_dir),
             config=dict(config),
             reinit="create_new",  # a process may train many seeds
             settings=wandb.Settings(silent=True, console="off"),
         )
+        noted.parent.mkdir(exist_ok=True)
+        noted.write_text(self._run.id)
+        self._run.define_metric("*", step_metric="environment_step")
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """One record."""

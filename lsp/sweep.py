@@ -12,8 +12,8 @@ lanes stay idle.
 """
 
 import math
+import runpy
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,46 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsp.config import Config
-from lsp.dispatch import Dispatches, RunState, act, advance, copy_actor_params, encode_rows, init_state, metric_names
-from lsp.executors_config import latent_scales
+from lsp.dispatch import RunState
+from lsp.lane_dispatch import make_dispatches, over_lanes, set_lane
 from lsp.loop import Change, Terms
 from lsp.types import ActionSample, Array, EnvSpec, Episode, Executors, Params, Recipe
-
-
-def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int, devices: Sequence[jax.Device]) -> Dispatches:
-    """`lsp.dispatch.make_dispatches` for lanes: every array has leading axes [D, N], but for the step and `random`.
-
-    `encode` is of a single lane, for it is needed in a few steps only.
-    """
-    mapped = partial(over_lanes, devices)
-    act_some = partial(act, recipe.agent, scales=latent_scales(recipe.config.executors))
-    return Dispatches(
-        init=mapped(partial(init_state, recipe, spec), 1),
-        act=mapped(act_some, 5, shared=(2, 4)),
-        collect=mapped(partial(advance, recipe, spec, 0), 7, shared=(2, 6), donate=(0,)),
-        learn=mapped(partial(advance, recipe, spec, num_updates), 7, shared=(2, 6), donate=(0,)),
-        actor_params=mapped(partial(copy_actor_params, recipe), 1),
-        encode=jax.jit(partial(encode_rows, recipe, spec)) if recipe.agent.encode else None,
-        metric_names=metric_names(recipe, spec),
-    )
-
-
-def over_lanes(
-    devices: Sequence[jax.Device],
-    function: Callable[..., Any],
-    arguments: int,
-    shared: tuple[int, ...] = (),
-    donate: tuple[int, ...] = (),
-) -> Any:
-    """`function` of so many arguments for all lanes: each but the `shared` ones has leading axes [D, N]."""
-    axes = tuple(None if i in shared else 0 for i in range(arguments))
-    mapped = jax.vmap(function, in_axes=axes)
-    return jax.pmap(mapped, in_axes=axes, donate_argnums=donate, devices=list(devices))
-
-
-def _set_lane(state: Any, new: Any, lane: Array, here: Array) -> Any:
-    """Replace one lane of a device's [N, ...] by `new`, if it is `here`, bool[]; in place where `state` is donated."""
-    return jax.tree.map(lambda old, leaf: old.at[lane].set(jnp.where(here, leaf, old[lane])), state, new)
 
 
 class Sweep:
@@ -81,7 +45,7 @@ class Sweep:
         self.updates_per_dispatch = math.ceil(config.utd * config.block * config.executors.count)
         self.dispatches = make_dispatches(recipe, spec, self.updates_per_dispatch, devices)
         self.state = self.dispatches.init(self.roots)
-        self._set_lane = jax.pmap(_set_lane, in_axes=(0, None, None, 0), donate_argnums=0, devices=devices)
+        self._set_lane = jax.pmap(set_lane, in_axes=(0, None, None, 0), donate_argnums=0, devices=devices)
         self._params: Params | None = None
         self._metrics: Array | np.ndarray | None = None  # [D, N, M] of the latest updates
 
@@ -298,3 +262,7 @@ class Lane:
         self.waiting = [(np.asarray(rows), np.asarray(returns)) for rows, returns in host["waiting"]]
         self.executors.set_state(host["executors"])
         self.sweep.set_lane(self.index, state)
+
+
+if __name__ == "__main__":  # where one may look for grids of runs
+    runpy.run_module("lsp.grid", run_name="__main__", alter_sys=True)

@@ -18,12 +18,10 @@ import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from lsp import envs
-from lsp.checkpoint import CheckpointError
+from lsp.commands import Parser, status_of
 from lsp.config import ConfigError
-from lsp.envs import EnvironmentFault
 from lsp.numpy_policy import NumpyPolicy
 
-BAD_INPUT, FAULT = 2, 1
 PROTOCOLS = ("sampled", "mode", "fixed_latent")
 GL = ("egl", "osmesa")
 PROBE = "import mujoco; context = mujoco.GLContext(32, 32); context.make_current(); context.free()"
@@ -137,8 +135,8 @@ def _shrunk(frame: np.ndarray, factor: int) -> np.ndarray:
     return blocks.mean(axis=(1, 3)).astype(np.uint8)
 
 
-def film(options: argparse.Namespace) -> None:
-    """Do what the command line says. Raises ConfigError, CheckpointError, EnvironmentFault or OSError."""
+def film(options: argparse.Namespace) -> int:
+    """Do what the options say, and return 0. Raises ConfigError, CheckpointError, EnvironmentFault or OSError."""
     gl = choose_gl()
     from lsp import export  # it makes environments, and so must come after the choice
 
@@ -155,6 +153,7 @@ def film(options: argparse.Namespace) -> None:
     kind = options.protocol if walk is None else f"layer_{walk.layer}_latent_{walk.dimension}"
     for path in write(frames, options.run / "videos" / f"step_{actor.step}_{kind}_s{options.seed}", fps):
         print(f"lsp: {path}: {len(frames)} steps, return {total:,.1f}")
+    return 0
 
 
 def parse_walk(text: str, policy: NumpyPolicy) -> Walk:
@@ -174,11 +173,11 @@ def parse_walk(text: str, policy: NumpyPolicy) -> Walk:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lsp.video",
-        description="Film an episode of a run's policy: mp4 and GIF, in RUN/videos.",
-        allow_abbrev=False,
-    )
+    return status_of(lambda: film(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("video", "Film an episode of a run's policy: mp4 and GIF, in RUN/videos.")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--step", type=int, help="which checkpoint, by its environment step (default: the newest)")
     parser.add_argument(
@@ -191,15 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--frames", type=int, default=500, help="steps to film at most (default: 500)")
     parser.add_argument("--seed", type=int, default=0, help="of the first state and the latents (default: 0)")
-    options = parser.parse_args(arguments)
-    try:
-        film(options)
-    except (ConfigError, CheckpointError, EnvironmentFault, OSError) as error:
-        if os.environ.get("LSP_DEBUG"):
-            raise
-        print(f"lsp: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT if isinstance(error, ConfigError) else FAULT
-    return 0
+    return parser
 
 
 if __name__ == "__main__":

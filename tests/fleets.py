@@ -8,7 +8,7 @@ import numpy as np
 
 from lsp.executors.collector import Collector
 from lsp.executors.fleet import Fleet
-from lsp.executors.groups import WorkerDied
+from lsp.executors.groups import Groups, WorkerDied
 from lsp.executors.inproc import InProcess
 from lsp.executors.making import ExecutorMaker, spec_of
 from lsp.types import ActionSample, Haul
@@ -50,6 +50,9 @@ class LocalWorker:
         self.requests.append((request, argument))
         self.most = max(self.most, len(self.requests))
 
+    def ready(self, seconds: float) -> bool:
+        return True
+
     def receive(self) -> Any:
         if self.fatal(self.part.start, self.incarnation, self.answered):
             raise WorkerDied("died")
@@ -69,6 +72,17 @@ def local_fleet(workers: int = 2, fatal: Callable[[int, int, int], bool] = lambd
         return [int(rng.integers(len(busy)))] if busy else []
 
     return Fleet(lambda part, life: LocalWorker(part, life, fatal), wait, SPEC, COUNT, workers, DEPTH)
+
+
+def hasten(pool: Groups, seconds: float) -> None:
+    """Let it wait so long until a worker has been replaced; the new one takes longer than that to start up."""
+    launch, timeout = pool._launch, pool._timeout
+
+    def launch_in_peace(part: range, incarnation: int) -> Any:
+        pool._timeout = timeout
+        return launch(part, incarnation)
+
+    pool._timeout, pool._launch = seconds, launch_in_peace
 
 
 def account(hauls: Iterable[Haul]) -> dict[tuple[int, int], list[int]]:

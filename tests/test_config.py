@@ -120,6 +120,8 @@ STUDY: dict[str, tuple[Any, str]] = {
     "executors.chunk": (16, "ours: unused in lock-step"),
     "executors.in_flight": (2, "ours: unused in lock-step"),
     "executors.publish_every": (50, "ours: unused in lock-step"),
+    "executors.timeout": (300.0, "ours: unused in one process"),
+    "executors.queue": ("none", "ours: its code had the bug"),
     "executors.exploration": (1.0, "study: 3.4, all executors have one policy"),
     "evaluation.every": (25_000, "ours: the study evaluated every 1,000 steps"),
     "evaluation.episodes": (10, "ours: the study evaluated one episode"),

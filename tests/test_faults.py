@@ -249,7 +249,7 @@ def test_the_checkpoint_before_a_damaged_one(folder: Path, finished: Path, capfd
 def test_what_may_not_change(flag: str, folder: Path, capfd: Any) -> None:
     left = snapshot(folder)
     assert run.main([f"--resume={folder}", flag]) == 2
-    executors = "--executors.address, --executors.engine, --executors.workers"
+    executors = "--executors.address, --executors.engine, --executors.timeout, --executors.workers"
     allowed = f"--checkpoint-every, --evaluation.every, {executors}, --log-every, --milestone-every, --steps, --track"
     assert error_of(capfd) == f"{flag.split('=')[0]} cannot change when a run is resumed; only {allowed} can"
     assert snapshot(folder) == left

@@ -1,13 +1,18 @@
 """Every combination once; done ones are skipped, interrupted ones resumed; bad flags stop it before the first run."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lsp import grid
+from lsp.config import Config, to_dict
+from lsp.run_dir import locked, write_document
 from tests.policies import untrained
 
+ROOT = Path(__file__).parents[1]
 GRID = ["--env=Pendulum-v1", "--steps=100", "--learning-starts=200", "--critic.tau=0.005", "--critic.tau=0.01"]
 
 
@@ -62,19 +67,38 @@ def test_goes_on(arguments: list[str], tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_that_has_just_begun_is_not_removed(arguments: list[str], tmp_path: Path, capsys: Any) -> None:
+    """Two grids at once: the second finds a folder without a checkpoint that the first trains in."""
+    folder = tmp_path / "g" / "critic.tau=0.005"
+    write_document(folder, {"config": to_dict(Config())})
+    with locked(folder):
+        assert grid.main(arguments, runner := Runner()) == 2
+    assert runner.calls == []
+    assert "is in use" in capsys.readouterr().err
+    assert folder.exists()
+
+
+def test_without_ray_an_address_is_refused(arguments: list[str], monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "lsp.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "lsp.executors.ray", raising=False)
+    assert grid.main([*arguments, "--address=HOST:6379"], Runner()) == 2
+    assert capsys.readouterr().err.startswith("lsp: error: --address=HOST:6379 needs Ray: pip install 'lsp[ray]'")
+
+
+def test_the_other_name() -> None:
+    """`lsp.sweep` is where one may look for it."""
+    line = [sys.executable, "-W", "error", "-m", "lsp.sweep", "--help"]
+    result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == (f"{grid.HELP}\n", "")
+
+
 def test_a_failure_does_not_stop_the_others(arguments: list[str], capsys: Any) -> None:
     runner = Runner(1, 0)
     assert grid.main(arguments, runner) == 1
     assert len(runner.calls) == 2
     assert "1 of 2 finished" in (out := capsys.readouterr().out)
     assert "failed: critic.tau=0.005" in out
-
-
-def test_flags_from_a_file(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "flags").write_text("# the step size\n--critic.learning-rate=1e-3\n\n--critic.learning-rate=1e-4\n")
-    _, cells = grid.plan([*arguments, f"@{tmp_path / 'flags'}"])
-    assert len(cells) == 4
-    assert cells[0].name == "critic.tau=0.005__critic.learning-rate=1e-3"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +110,9 @@ def test_flags_from_a_file(arguments: list[str], tmp_path: Path) -> None:
         (["tau"], "unexpected 'tau'"),
         (["--resume=x"], "--resume"),
         (["@nowhere"], "@nowhere: No such file"),
+        (["--name=h"], "--name is given 2 times"),
+        (["--cpus=2"], "--cpus=2 goes with --address=HOST:PORT"),
+        (["--address=x", "--gpus=some"], "--gpus=some: must be a finite number, 0 or more"),
     ],
 )
 def test_bad_input_stops_it_before_the_first_run(

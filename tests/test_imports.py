@@ -14,15 +14,17 @@ RECORDS = ("metrics", "checkpoint", "run_dir")
 FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
 RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "dispatch", "loop")
+COMMANDS = (*CONTRACTS, "commands")
 AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs", "divergence")
 
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
+    "commands": ("fields",),
     **dict.fromkeys(("critic_config", "executors_config", "layer_rewards", "goals_config"), ("fields",)),
     "layering": ("fields", "layer_rewards"),
     "config": ("fields", "critic_config", "executors_config", "layering", "goals_config"),
-    "divergence": (),
+    "divergence": ("fields",),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
     "episodes": ("types",),
     "returns": ("types", "rows"),
@@ -32,11 +34,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
     "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
-    "executors": (*CONTRACTS, "layer_rewards", "rows", "returns", "episodes", "envs", "executors"),
+    "executors": (
+        *CONTRACTS, "executors_config", "layer_rewards", "rows", "returns", "episodes", "envs", "executors",
+    ),
     **dict.fromkeys(RECORDS, CONTRACTS),
     "sinks": CONTRACTS,
     "outputs": (*CONTRACTS, "critic_config", "metrics", "sinks"),
-    "memory": (*CONTRACTS, "replay"),
+    "memory": (*LEARNING, "dispatch"),
     "evaluate": (*CONTRACTS, "episodes"),
     "dispatch": (*CONTRACTS, "executors_config", "rows"),
     "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate", "dispatch"),
@@ -44,7 +48,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "actor": (*LEARNING, "executors_config", "dispatch"),
     "layer_files": (*LEARNING, "checkpoint"),
     "growth": (*RUNNING, *LEARNING, "layer_files"),
-    "sweep": (*RUNNING, "executors_config"),
+    "lane_dispatch": (*CONTRACTS, "executors_config", "dispatch"),
+    "sweep": (*RUNNING, "lane_dispatch"),
     "growth_lanes": (*RUNNING, *LEARNING, "growth", "sweep"),
     "resuming": (*CONTRACTS, *RECORDS, "layering"),
     "train": (
@@ -56,13 +61,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "laws": (*LEARNING, *RECORDS, "envs", "growth", "resuming"),
-    "report": (*CONTRACTS, "reporting", "laws"),
+    "report": (*COMMANDS, "reporting", "laws"),
     "numpy_policy": (),
-    "export": (*LEARNING, *RECORDS, "envs", "growth", "numpy_policy"),
-    "video": (*CONTRACTS, *RECORDS, "envs", "export", "numpy_policy"),
+    "export": (*COMMANDS, *LEARNING, *RECORDS, "envs", "growth", "numpy_policy"),
+    "video": (*COMMANDS, *RECORDS, "envs", "export", "numpy_policy"),
     "cli": (*CONTRACTS, "agents"),
-    "grid": (*CONTRACTS, "checkpoint", "cli", "run_dir"),
-    "run": (*CONTRACTS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),
+    "cells": (*COMMANDS, "checkpoint", "cli", "run_dir"),
+    "cluster": (*COMMANDS, "cells", "executors.ray"),
+    "grid": (*COMMANDS, "cli", "cells", "cluster"),
+    "run": (*COMMANDS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),
     "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
 }
 FOR_TYPE_CHECKING_ONLY = {"types": ("config",), "layering": ("config",)}

@@ -10,12 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from lsp import checkpoint, memory, metrics, run, seeds, train
-from lsp.agents import presets
+from lsp import checkpoint, metrics, run, seeds, train
 from lsp.config import ConfigError
 from lsp.reporting.runs import read_all
 from lsp.run_dir import read_config, read_document
-from lsp.types import EnvSpec
 from tests.runs import Puppet, assert_same_run, command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
 
 WHOLE = {"steps": 240, "log_every": 40, "evaluation__every": 120, "checkpoint_every": 80}
@@ -176,14 +174,3 @@ def test_seeds_changed_apart_cannot_go_on_together(straight: Path, tmp_path: Pat
     (folder / "seed_3" / "config.json").write_text(json.dumps(document))
     with pytest.raises(ConfigError, match="differs from that of other seeds"):
         seeds.resume(folder, {})
-
-
-def test_memory_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes of one run are the replay's and little more; as many seeds fit as the message says."""
-    config, spec = presets("sac_lsp"), EnvSpec(125, 8)
-    one = seeds.state_bytes(config, spec)
-    assert memory.replay_bytes(config, spec) < one < 1.01 * memory.replay_bytes(config, spec)
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10 * one)
-    memory.check_seeds(one, 9)
-    with pytest.raises(ConfigError, match="at most 9 seeds fit"):
-        memory.check_seeds(one, 10)

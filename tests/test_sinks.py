@@ -1,6 +1,7 @@
 """What sinks get, and that the real ones write it where they say. Without their packages, one line says so."""
 
 import importlib.util
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,20 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: Any) -> None:
     for sink in opened:
         sink.close()
     assert all(len(list(folder.glob("wandb/offline-run-*/*.wandb"))) == 1 for folder in folders)
+
+
+def test_a_resumed_run_goes_on_in_wandb(tmp_path: Path, monkeypatch: Any) -> None:
+    """Two sessions of a run are one run there: both leave a file for the same id, with the lines of each."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for step in (100, 200):
+        (sink,) = sinks.make(["wandb"], tmp_path, {"seed": 0}, step - 100)
+        sink.write(step, {"train/q": 1.5})
+        sink.close()
+    files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == 2
+    assert files[0].name == files[1].name == f"run-{(tmp_path / 'wandb' / 'run_id').read_text()}.wandb"
+    wanted, patience = [b"environment_step\x82\x01\x03%d" % step for step in (100, 200)], time.monotonic() + 30
+    while not all(text in file.read_bytes() for text, file in zip(wanted, files, strict=True)):
+        assert time.monotonic() < patience  # its service writes when it likes
+        time.sleep(0.1)

@@ -7,8 +7,10 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Space
 
+from lsp.fields import Fault
 
-class EnvironmentFault(RuntimeError):
+
+class EnvironmentFault(Fault):
     """An environment raised, or returned something not finite. The message is one line: which, when and what."""
 
 

@@ -4,13 +4,15 @@ A worker has at most `in_flight` orders, of which it answers one after the other
 can use it, and so holds the ratio of updates to data.
 """
 
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from lsp.executors.groups import Groups, Worker, WorkerDied
+from lsp.executors.groups import LISTEN, Groups, Worker, WorkerDied
 from lsp.types import EnvSpec, Haul, Order
 
 
@@ -26,14 +28,16 @@ class Fleet(Groups):
         workers: int,
         in_flight: int,
         finish: Callable[[], None] | None = None,
+        timeout: float = math.inf,
     ) -> None:
         """Start all workers; `wait` says which have an answer (or died), after so many seconds at most."""
-        super().__init__(launch, spec, count, workers, finish)
+        super().__init__(launch, spec, count, workers, finish, timeout)
         self._wait = wait
         self._in_flight = in_flight
         self._orders: list[deque[Order]] = [deque() for _ in range(workers)]  # not answered yet
         self._leaves: list[np.ndarray] = []
         self._version, self._random = 0, False
+        self._polled = time.monotonic()
         self._sent: list[int | None] = [None] * workers  # version of the latest parameters that each was sent
 
     def publish(self, leaves: list[np.ndarray], version: int) -> None:
@@ -57,8 +61,12 @@ class Fleet(Groups):
     def poll(self, timeout: float) -> list[Haul]:
         """What has arrived, in turn of the workers; waits for the first at most `timeout` seconds."""
         busy = [i for i, orders in enumerate(self._orders) if orders]
-        ready = self._wait([self._workers[i] for i in busy], timeout)
-        return [self._take(busy[position]) for position in ready]
+        ready = {busy[position] for position in self._wait([self._workers[i] for i in busy], timeout)}
+        now = time.monotonic()
+        passed, self._polled = min(now - self._polled, LISTEN), now
+        for i in busy:
+            self._silence[i] += passed
+        return [self._take(i) for i in busy if i in ready or self._silence[i] >= self._timeout]
 
     def drain(self) -> list[Haul]:
         """Wait for every order to be answered: then nothing is under way."""

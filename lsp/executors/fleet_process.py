@@ -89,9 +89,9 @@ def make_fleet(
         shapes = {"rows": (slots, rows, width(*spec)), "returns": (slots, rows), "priorities": (slots, rows)}
         mailbox = Mailbox(shapes | {"origins": (slots, rows, 3)})
         service = partial(Collecting, make_executor, make_actor, part, incarnation, executors.chunk)
-        return FleetWorker(service, mailbox, f"lsp-{part.start}")
+        return FleetWorker(service, mailbox, f"lsp-{part.start}", executors.timeout)
 
-    return Fleet(launch, wait, spec, executors.count, workers, executors.in_flight)
+    return Fleet(launch, wait, spec, executors.count, workers, executors.in_flight, timeout=executors.timeout)
 
 
 def wait(workers: Sequence[Any], timeout: float) -> list[int]:

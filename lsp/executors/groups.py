@@ -1,10 +1,12 @@
 """Executors in groups, each group in a worker that may die: what the engines of more than one process share.
 
-A worker that dies is started again, and its executors begin new episodes. The step that it was in, and the rows that
-waited in it for their n-step returns, are lost with it before they were data. What it had handed over was data once,
-and the rows of its successor have another incarnation in their `origins`, so that nothing counts twice.
+A worker that dies, or does not answer for too long, is started again, and its executors begin new episodes. The step
+that it was in, and the rows that waited in it for their n-step returns, are lost with it before they were data. What it
+had handed over was data once, and the rows of its successor have another incarnation in their `origins`, so that
+nothing counts twice.
 """
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -17,10 +19,21 @@ from lsp.types import ActionSample, Chunk, EnvSpec, Executors
 
 MAX_DEATHS = 3
 """Deaths in a row after which a worker is not started again."""
+LISTEN = 1.0
+"""Seconds that a worker owes an answer are counted in steps of so many at most: were the learner suspended or busy for
+longer, the worker might have had no chance to give it."""
 
 
 class WorkerDied(RuntimeError):
     """A worker ended without an answer. The message says how."""
+
+
+class WorkerHung(WorkerDied):
+    """A worker does not answer."""
+
+    def __init__(self, timeout: float) -> None:
+        """After `timeout` seconds."""
+        super().__init__(f"did not answer within --executors.timeout={timeout:g} seconds")
 
 
 class Worker(Protocol):
@@ -29,11 +42,14 @@ class Worker(Protocol):
     def send(self, request: str, argument: Any = None) -> None:
         """Ask for something; never raises, because a dead worker is found out by `receive`."""
 
+    def ready(self, seconds: float) -> bool:
+        """Whether `receive` has something to say within so many seconds, if only that the worker died."""
+
     def receive(self) -> Any:
         """The answer. Raises WorkerDied, or what the method raised: EnvironmentFault, ConfigError."""
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, also one that does not answer."""
 
 
 def split(count: int, groups: int) -> list[range]:
@@ -52,10 +68,11 @@ class Groups(Executors):
         count: int,
         workers: int,
         finish: Callable[[], None] | None = None,
+        timeout: float = math.inf,
     ) -> None:
         """Start all workers; `launch` starts the one of some executors in an incarnation, and does not wait for it.
 
-        `finish` is called when all have been closed.
+        `finish` is called when all have been closed; a worker that is silent for `timeout` seconds counts as dead.
         """
         self.spec = spec
         self._finish = finish
@@ -63,6 +80,8 @@ class Groups(Executors):
         self._parts = split(count, workers)
         self._workers: list[Worker] = []
         self._incarnations = [0] * workers
+        self._timeout = timeout
+        self._silence = [0.0] * workers  # seconds that each has owed an answer
         self._deaths = self._restarts = 0
         self._reward: str | None = None  # where it is no longer that of `launch`
         for part in self._parts:
@@ -135,26 +154,35 @@ class Groups(Executors):
 
     def _answer(self, i: int, request: str, argument: Any) -> Any:
         try:
-            return self._workers[i].receive()
+            return self._receive(i)
         except WorkerDied as error:
             return self._revive(i, request, argument, error)
 
+    def _receive(self, i: int) -> Any:
+        pause = min(LISTEN, self._timeout)
+        while not self._workers[i].ready(pause):
+            self._silence[i] += pause
+            if self._silence[i] >= self._timeout:
+                raise WorkerHung(self._timeout)
+        self._silence[i] = 0.0
+        return self._workers[i].receive()
+
     def _revive(self, i: int, request: str, argument: Any, reason: WorkerDied) -> Any:
-        for _ in range(MAX_DEATHS - 1):
+        for attempt in range(1, MAX_DEATHS):
             self._replace(i, reason)
             try:
                 if self._reward is not None:
                     self._workers[i].send("set_reward", self._reward)
-                    self._workers[i].receive()
+                    self._receive(i)
                 if request not in ("reset", "set_state"):
                     self._workers[i].send("reset")
-                    self._workers[i].receive()
+                    self._receive(i)
                 self._workers[i].send(request, self._prepare(i, request, argument))
-                answer = self._workers[i].receive()
+                answer = self._receive(i)
             except WorkerDied as error:
                 reason = error
             else:
-                self._restarts += len(self._parts[i])
+                self._restarts += attempt * len(self._parts[i])
                 return answer
         raise EnvironmentFault(f"the worker of executors {self._names(i)} {reason}, {MAX_DEATHS} times in a row")
 
@@ -169,6 +197,7 @@ class Groups(Executors):
         self._incarnations[i] += 1
         self._workers[i].close()
         self._workers[i] = self._launch(self._parts[i], self._incarnations[i])
+        self._silence[i] = 0.0
 
     def _names(self, i: int) -> str:
         first, last = self._parts[i][0], self._parts[i][-1]

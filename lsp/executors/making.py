@@ -16,6 +16,7 @@ from lsp.executors.executor import Executor
 from lsp.executors.fleet_process import make_fleet
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import make_process
+from lsp.executors.terminals_last import TerminalsLast
 from lsp.layer_rewards import LayerReward, RewardFault
 from lsp.types import EnvSpec, Executors
 
@@ -56,6 +57,13 @@ def make(
     Raises:
       ConfigError: an environment or a reward that cannot be made.
     """
+    executors = _make(config, seeds, make_actor, stage)
+    return TerminalsLast(executors) if config.executors.queue == "as-coded" else executors
+
+
+def _make(
+    config: Config, seeds: Sequence[int], make_actor: Callable[[EnvSpec, range, int], Actor] | None, stage: int
+) -> Executors:
     arguments = json.loads(config.env_kwargs)
     reward = layering.reward_of(config, stage)
     maker = ExecutorMaker(config.env, arguments, tuple(seeds), config.gamma, config.n_step, reward)
@@ -68,7 +76,7 @@ def make(
     if config.executors.mode == "async":
         assert make_actor is not None
         return make_fleet(config.executors, maker, make_actor, spec, workers)
-    return make_process(maker, spec, count, workers)
+    return make_process(maker, spec, count, workers, config.executors.timeout)
 
 
 def _require_ray() -> Callable[..., Executors]:

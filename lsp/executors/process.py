@@ -6,10 +6,15 @@ is left behind however the learner ends.
 """
 
 import contextlib
+import ctypes
 import math
 import multiprocessing
 import os
+import select
 import signal
+import socket
+import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -22,12 +27,13 @@ import numpy as np
 from lsp.config import ConfigError
 from lsp.envs import EnvironmentFault
 from lsp.executors.executor import Executor
-from lsp.executors.groups import Groups, WorkerDied
+from lsp.executors.groups import Groups, WorkerDied, WorkerHung
 from lsp.executors.inproc import InProcess
 from lsp.rows import width
 from lsp.types import ActionSample, Chunk, EnvSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 PATIENCE = 2.0  # seconds that a worker has to close its environments
 
 
@@ -62,10 +68,19 @@ class Service(Protocol):
 class ProcessWorker:
     """The learner's end of a worker process."""
 
-    def __init__(self, make_service: Callable[[], Service], mailbox: Mailbox, name: str) -> None:
-        """Start the process, without waiting for it. `make_service`, picklable, is called there."""
+    def __init__(
+        self, make_service: Callable[[], Service], mailbox: Mailbox, name: str, timeout: float = math.inf
+    ) -> None:
+        """Start the process, without waiting for it. `make_service`, picklable, is called there.
+
+        A worker that does not read for `timeout` seconds what it is sent counts as dead.
+        """
         self.views = mailbox.views()
         self.connection, theirs = SPAWN.Pipe()
+        self._timeout, self._hung = timeout, False
+        _limit_sends(self.connection, timeout)
+        self._arrivals = select.poll()
+        self._arrivals.register(self.connection.fileno(), select.POLLIN)
         self.process = SPAWN.Process(target=serve, args=(theirs, make_service, mailbox), daemon=True, name=name)
         with _signals_for_the_learner_alone():
             self.process.start()
@@ -78,11 +93,21 @@ class ProcessWorker:
         if request == "step":
             np.concatenate(argument, axis=1, out=self.views["actions"])
             argument = None
-        with contextlib.suppress(OSError):
+        try:
             self.connection.send((request, argument))
+        except BlockingIOError:
+            self._hung = True
+        except OSError:
+            pass  # it is dead
+
+    def ready(self, seconds: float) -> bool:
+        """Whether there is an answer within so many seconds, or can be none any more."""
+        return self._hung or bool(self._arrivals.poll(1000 * seconds))
 
     def receive(self) -> Any:
         """The answer; its arrays are the taker's own."""
+        if self._hung:
+            raise WorkerHung(self._timeout)
         try:
             answer = self.connection.recv()
         except (EOFError, OSError) as error:
@@ -98,6 +123,16 @@ class ProcessWorker:
     def close(self) -> None:
         """End the process, by force if it does not hear."""
         self._finalizer()
+
+
+def _limit_sends(connection: Connection, seconds: float) -> None:
+    """Let a send raise BlockingIOError when nobody reads for so many seconds; of inf, wait for ever."""
+    if seconds == math.inf:
+        return
+    seconds /= 2  # for each of two writes: the first may have got rid of a part
+    limit = struct.pack("ll", int(seconds), int(1e6 * (seconds % 1)))
+    with socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def _end(connection: Connection, process: Any) -> None:
@@ -166,6 +201,8 @@ def end_with_parent() -> None:
     """End this process as soon as its parent has, also in the middle of an environment's step."""
     parent = multiprocessing.parent_process()
     assert parent is not None
+    if sys.platform == "linux":  # there the system does it, also where no thread of ours runs any more
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
         parent.join()
@@ -174,13 +211,16 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def make_process(make_executor: Callable[[int, int], Executor], spec: EnvSpec, count: int, workers: int) -> Groups:
-    """`count` executors in `workers` processes."""
+def make_process(
+    make_executor: Callable[[int, int], Executor], spec: EnvSpec, count: int, workers: int, timeout: float = math.inf
+) -> Groups:
+    """`count` executors in `workers` processes, each of which counts as dead if it is silent for `timeout` seconds."""
 
     def launch(part: range, incarnation: int) -> ProcessWorker:
         n, dim = len(part), spec.observation_dim
         shapes = {"actions": (n, 2 * spec.action_dim), "rows": (n, width(*spec)), "observations": (n, dim)}
         mailbox = Mailbox(shapes | {"returns": (n,), "origins": (n, 3)})
-        return ProcessWorker(partial(LockStep, make_executor, part, incarnation), mailbox, f"lsp-{part.start}")
+        service = partial(LockStep, make_executor, part, incarnation)
+        return ProcessWorker(service, mailbox, f"lsp-{part.start}", timeout)
 
-    return Groups(launch, spec, count, workers)
+    return Groups(launch, spec, count, workers, timeout=timeout)

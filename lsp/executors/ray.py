@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError
 
 from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault
@@ -43,11 +43,15 @@ class RayWorker:
             argument = argument._replace(leaves=self._share(argument))
         self.answers.append(self._actor.answer.remote(request, argument))
 
+    def ready(self, seconds: float) -> bool:
+        """Whether there is an answer on this machine within so many seconds, or can be none any more."""
+        return bool(ray.wait([self.answers[0]], timeout=seconds)[0])
+
     def receive(self) -> Any:
         """The answer."""
         try:
             answer = ray.get(self.answers.popleft())
-        except RayActorError as error:
+        except (RayActorError, ObjectLostError) as error:  # a lost machine takes answers with it that it had ready
             raise WorkerDied("was lost") from error
         if isinstance(answer, Exception):
             raise answer
@@ -124,27 +128,33 @@ def make_ray(
         def launch(part: range, incarnation: int) -> RayWorker:
             return RayWorker(partial(_make_group, make_executor, part, incarnation), share)
 
-        return Groups(launch, spec, config.count, workers, finish)
+        return Groups(launch, spec, config.count, workers, finish, config.timeout)
     assert make_actor is not None
     make_collector = partial(_make_collector, make_executor, make_actor, config.chunk)
 
     def launch_collector(part: range, incarnation: int) -> RayWorker:
         return RayWorker(partial(make_collector, part, incarnation), share)
 
-    return Fleet(launch_collector, wait, spec, config.count, workers, config.in_flight, finish)
+    return Fleet(launch_collector, wait, spec, config.count, workers, config.in_flight, finish, config.timeout)
 
 
 def _connect(config: ExecutorsConfig) -> None:
+    if config.address:
+        join(config.address, "--executors.address")
+    else:
+        join("local", "", num_cpus=config.workers or config.count)
+
+
+def join(address: str, flag: str, **options: Any) -> None:
+    """Connect to the cluster at `address`, or begin one, "local", on this machine. Raises ConfigError naming `flag`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    options: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": path}}, "logging_level": "ERROR"}
-    if not config.address:  # "local", or Ray would join whatever cluster it finds noted down on this machine
-        ray.init("local", num_cpus=config.workers or config.count, include_dashboard=False, **options)
-        return
+    if address == "local":  # without an address Ray would join whatever cluster it finds noted down on this machine
+        options["include_dashboard"] = False
     try:
-        ray.init(config.address, **options)
+        ray.init(address, runtime_env={"env_vars": {"PYTHONPATH": path}}, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"--executors.address={config.address}: no Ray cluster there ({error})") from error
+        raise ConfigError(f"{flag}={address}: no Ray cluster there ({error})") from error
 
 
 class _Sharing:

@@ -1,5 +1,7 @@
 """Orders are bounded, parameters arrive with the next order, and no row is lost or comes twice."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,27 @@ def test_a_death_costs_only_what_was_under_way(fatal: int) -> None:
     assert {life for executor, life in numbers if executor == 0} >= {2}
     assert {life for executor, life in numbers if executor == COUNT - 1} == {0}
     assert all(np.isfinite(haul.priorities).all() for haul in hauls)  # a new worker was given parameters
+
+
+def test_only_silence_that_was_listened_to_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A learner that was suspended, or evaluated for an hour, does not blame its workers."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    fleet = local_fleet(2)
+    fleet.reset()
+    fleet._timeout, fleet._wait = 10.0, lambda busy, timeout: [0]  # the other one is silent
+    fleet._workers[1].ready = lambda seconds: False  # type: ignore[method-assign]
+    fleet.publish([np.array([1.0])], 1)
+    for _ in range(8):
+        clock[0] += 3600.0
+        fleet.order(False)
+        assert [haul.origins[0, 0] for haul in fleet.poll(0.0)] == [0]
+    assert fleet.stats()["executor_deaths"] == 0
+    for _ in range(3):
+        clock[0] += 1.0
+        fleet.order(False)
+        fleet.poll(0.0)
+    assert fleet.stats() == {"executor_deaths": COUNT // 2, "executor_restarts": COUNT // 2}
 
 
 def test_a_death_when_asked_for_its_state() -> None:

@@ -24,6 +24,8 @@ ACTIONS = [
 class Mortal:
     """A worker in this process, which dies of what `fatal` says of it: part, incarnation, number of the request."""
 
+    mute = False  # instead of dying it falls silent
+
     def __init__(self, part: range, incarnation: int, fatal: Callable[[range, int, int, str], bool]) -> None:
         self.part, self.incarnation, self.fatal, self.requests, self.closed = part, incarnation, fatal, 0, False
         self.executors = InProcess(lambda i: MAKER(i, incarnation), len(part), part.start, incarnation)
@@ -31,6 +33,9 @@ class Mortal:
     def send(self, request: str, argument: Any = None) -> None:
         self.request = request, argument
         self.requests += 1
+
+    def ready(self, seconds: float) -> bool:
+        return not (self.mute and self.fatal(self.part, self.incarnation, self.requests, self.request[0]))
 
     def receive(self) -> Any:
         request, argument = self.request
@@ -43,8 +48,10 @@ class Mortal:
         self.closed = True
 
 
-def groups(workers: int, fatal: Callable[[range, int, int, str], bool] = lambda *_: False) -> Groups:
-    return Groups(lambda part, incarnation: Mortal(part, incarnation, fatal), SPEC, COUNT, workers)
+def groups(
+    workers: int, fatal: Callable[[range, int, int, str], bool] = lambda *_: False, timeout: float = 60.0
+) -> Groups:
+    return Groups(lambda part, incarnation: Mortal(part, incarnation, fatal), SPEC, COUNT, workers, timeout=timeout)
 
 
 @pytest.mark.parametrize(("count", "workers"), [(8, 2), (8, 8), (8, 3), (5, 4), (1, 1)])
@@ -143,9 +150,33 @@ def test_a_new_reward_stays_with_those_that_come_back() -> None:
     assert {life for chunk in after for _, life, _ in chunk.origins.tolist()} == {0, 1}
 
 
+def test_one_that_dies_again_while_it_starts() -> None:
+    pool = groups(2, lambda part, life, number, _: part[0] == 2 and (life, number) in ((0, 4), (1, 1)))
+    pool.reset()
+    for action in ACTIONS:
+        origins = pool.step(action).origins
+    assert pool.stats() == {"executor_deaths": 6, "executor_restarts": 6}
+    assert origins[:, 1].tolist() == [0, 0, 2, 2, 2]
+
+
 def test_one_that_cannot_live() -> None:
     pool = groups(2, lambda part, life, number, _: part[0] == 2)
     with pytest.raises(EnvironmentFault, match="the worker of executors 2 to 4 died, 3 times in a row"):
+        pool.reset()
+
+
+def test_one_that_falls_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Mortal, "mute", True)
+    pool = groups(2, lambda part, life, number, _: (part[0], life, number) == (2, 0, 4), 7.0)
+    pool.reset()
+    origins = [tuple(each) for action in ACTIONS for each in pool.step(action).origins.tolist()]
+    assert pool.stats() == {"executor_deaths": 3, "executor_restarts": 3}
+    assert len(set(origins)) == len(origins)
+    assert capsys.readouterr().err == (
+        "the worker of executors 2 to 4 did not answer within --executors.timeout=7 seconds: they begin new episodes\n"
+    )
+    pool = groups(2, lambda part, life, number, _: part[0] == 2, 0.5)
+    with pytest.raises(EnvironmentFault, match=r"--executors\.timeout=0\.5 seconds, 3 times in a row"):
         pool.reset()
 
 

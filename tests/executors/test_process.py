@@ -14,12 +14,13 @@ import pytest
 from lsp.config import ConfigError
 from lsp.envs import EnvironmentFault
 from lsp.executors.executor import Executor
-from lsp.executors.groups import Groups
+from lsp.executors.groups import Groups, WorkerDied
 from lsp.executors.inproc import InProcess
 from lsp.executors.making import ExecutorMaker, spec_of
 from lsp.executors.process import make_process
 from lsp.types import ActionSample
 from tests.executors.test_executor import countdown
+from tests.fleets import hasten
 
 COUNT = 8
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,42 @@ def test_killed_workers_come_back() -> None:
     assert len(lives) == COUNT + 8
 
 
+def test_a_worker_that_hangs(capfd: pytest.CaptureFixture[str]) -> None:
+    """Before the first row is complete, and later."""
+    pool = make_process(POINT_MASS, SPEC, COUNT, 2, 60.0)
+    try:
+        pool.reset()
+        origins: list[tuple[int, ...]] = []
+        for number, action in enumerate(actions(2, 30)):
+            if number in (1, 20):
+                hasten(pool, 0.5)
+                victim = pids(pool)[number % 2]
+                os.kill(victim, signal.SIGSTOP)
+            origins += map(tuple, pool.step(action).origins.tolist())
+        assert gone([victim], 0.0)
+        assert pool.stats() == {"executor_deaths": 8, "executor_restarts": 8}
+    finally:
+        pool.close()
+    assert len(set(origins)) == len(origins) == 28 * COUNT
+    told = "did not answer within --executors.timeout=0.5 seconds: they begin new episodes"
+    assert capfd.readouterr().err.splitlines() == [
+        f"the worker of executors {names} {told}" for names in ("4 to 7", "0 to 3")
+    ]
+
+
+def test_a_worker_that_does_not_read() -> None:
+    """It would hold the learner up in sending."""
+    pool = make_process(POINT_MASS, SPEC, COUNT, 1, 0.5)
+    worker = pool._workers[0]
+    os.kill(pids(pool)[0], signal.SIGSTOP)
+    worker.send("reset", np.zeros(10**6))
+    assert worker.ready(0.0)
+    with pytest.raises(WorkerDied, match=r"did not answer within --executors\.timeout=0\.5 seconds"):
+        worker.receive()
+    pool.close()
+    assert gone(pids(pool), 0.0)
+
+
 def broken(index: int, incarnation: int) -> Executor:
     return countdown(fails_at=2 + index + 100 * incarnation)
 
@@ -175,13 +212,16 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("end", ["exit", "raise", signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", ["exit", "raise", "hang", signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None:
-    """However the learner ends; signals other than SIGKILL go to its workers too, as from a terminal."""
+    """However the learner ends; signals other than SIGKILL go to its workers too, as from a terminal.
+
+    `hang`: it is killed because a worker hangs.
+    """
     script = tmp_path / "learner.py"
     script.write_text(LEARNER)
     shared = set(os.listdir(SHARED))
-    command = [sys.executable, str(script), end if isinstance(end, str) else "on"]
+    command = [sys.executable, str(script), end if end in ("exit", "raise") else "on"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -189,6 +229,9 @@ def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None
         assert learner.stdout is not None
         workers = [int(pid) for pid in learner.stdout.readline().split()]
         assert len(workers) == 2
+        if end == "hang":
+            os.kill(workers[0], signal.SIGSTOP)
+            end = signal.SIGKILL
         if isinstance(end, signal.Signals):
             assert all(map(is_alive, workers))
             (os.kill if end == signal.SIGKILL else os.killpg)(learner.pid, end)

@@ -13,7 +13,7 @@ from lsp.envs import EnvironmentFault
 from lsp.executors.inproc import InProcess
 from lsp.types import ActionSample
 from tests.executors.test_process import broken, gone
-from tests.fleets import CHUNK, COUNT, DEPTH, MAKER, SPEC, NumpyActor, account, assert_no_hole_and_no_duplicate
+from tests.fleets import CHUNK, COUNT, DEPTH, MAKER, SPEC, NumpyActor, account, assert_no_hole_and_no_duplicate, hasten
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # starting Ray takes half a minute
@@ -73,6 +73,30 @@ def test_every_row_once_under_kills() -> None:
     for haul in hauls:
         np.testing.assert_allclose(haul.priorities, haul.version * np.abs(haul.rows[:, -6]), rtol=1e-6)
     fleet.close()
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_an_actor_that_hangs(mode: str) -> None:
+    pool = make(mode=mode, timeout=60.0)
+    pool.reset()
+    victim = pool._workers[1].process_id()
+    hasten(pool, 2.0)
+    os.kill(victim, signal.SIGSTOP)
+    if mode == "sync":
+        action = np.zeros((COUNT, 2), np.float32)
+        origins = [tuple(each) for _ in range(20) for each in pool.step(ActionSample(action, action)).origins.tolist()]
+        assert len(set(origins)) == len(origins) > 0
+    else:
+        pool.publish([np.ones(1)], 1)
+        hauls: list[Any] = []
+        while len(hauls) < 100 or not pool.stats()["executor_restarts"]:
+            pool.order(False)
+            hauls += pool.poll(1.0)
+        assert_no_hole_and_no_duplicate(account(hauls + pool.drain()))
+    assert pool.stats() == {"executor_deaths": COUNT // 2, "executor_restarts": COUNT // 2}
+    assert gone([victim])
+    pool.close()
 
 
 @pytest.mark.usefixtures("cluster")
