@@ -25,9 +25,7 @@ import numpy as np
 
 from lsp.fields import Fault
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-HOST = "host"
+FORMAT, MANIFEST, HOST = 1, "manifest.json", "host"
 
 
 class CheckpointError(Fault):

@@ -118,7 +118,7 @@ class Progress:
             look = {"unit": " steps", "unit_scale": True, "dynamic_ncols": True, "mininterval": 0.0}
             self._bar = tqdm(total=total, initial=initial, file=self._stream, **look)
             seconds = 0.25
-        self._total, self._seconds = total, seconds
+        self._total, self._initial, self._seconds = total, initial, seconds
         self._step = self._shown_step = initial
         self._returns: Sequence[float] = ()
         self._shown_at = time.monotonic()
@@ -156,7 +156,9 @@ class Progress:
             score = f"return {mean:,.0f}" if abs(mean) >= 100 else f"return {mean:.2f}"
         if self._bar is None:
             speed = steps / elapsed if elapsed > 0 else math.inf
-            left = _duration((self._total - self._step) / speed) + " left" if speed > 0 else ""
+            # Compiling is part of the first stretch, which therefore says little of those to come.
+            tells = speed > 0 and self._shown_step > self._initial and self._step < self._total
+            left = _duration((self._total - self._step) / speed) + " left" if tells else ""
             parts = (f"{self._step:,}/{self._total:,} steps", f"{speed:,.0f} steps/s", score, left)
             self.note("  " + "  ".join(part for part in parts if part))
         else:

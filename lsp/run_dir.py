@@ -22,7 +22,9 @@ def read_document(run_dir: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        inside = sorted(run_dir.glob("*/config.json")) if run_dir.is_dir() else []
+        if not run_dir.exists():
+            raise ConfigError(f"{run_dir} is not a run: there is no such folder") from None
+        inside = sorted(run_dir.glob("*/config.json"))
         remedy = f"; choose one of the runs in it, such as {inside[0].parent}" if inside else ""
         raise ConfigError(f"{run_dir} is not a run: there is no {path.name} in it{remedy}") from None
     except (OSError, ValueError) as error:

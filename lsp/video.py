@@ -30,6 +30,7 @@ NO_GL = (
     "on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri, or libosmesa6"
 )
 WALK_RANGE, WALK_SECONDS = 2.0, 4.0  # standard deviations of the latent's prior; one way and back
+PYGAME = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}  # no display
 MAX_GIF_FRAMES, GIF_FPS, GIF_PIXELS = 150, 15, 320
 
 
@@ -138,6 +139,7 @@ def _shrunk(frame: np.ndarray, factor: int) -> np.ndarray:
 def film(options: argparse.Namespace) -> int:
     """Do what the options say, and return 0. Raises ConfigError, CheckpointError, EnvironmentFault or OSError."""
     gl = choose_gl()
+    os.environ.update(PYGAME | os.environ)
     from lsp import export  # it makes environments, and so must come after the choice
 
     actor = export.load_actor(options.run, options.step)

@@ -150,10 +150,23 @@ def test_plain_lines(clock: Clock) -> None:
     progress.close()
     progress.close()
     assert stream.getvalue().splitlines() == [
-        "  110,000/300,000 steps  1,000 steps/s  return 734  3 min left",
+        "  110,000/300,000 steps  1,000 steps/s  return 734",
         "  120,000/300,000 steps  1,000 steps/s  return 734  3 min left",
         "evaluation: 800",
         "  124,000/300,000 steps  1,000 steps/s  return 734  3 min left",
+    ]
+
+
+def test_nothing_is_left_at_the_end(clock: Clock) -> None:
+    stream = io.StringIO()
+    progress = Progress(30, stream=stream, seconds=1)
+    for step in (10, 20, 30):
+        clock.now += 1
+        progress.update(step, [])
+    assert stream.getvalue().splitlines() == [
+        "  10/30 steps  10 steps/s",
+        "  20/30 steps  10 steps/s  1 s left",
+        "  30/30 steps  10 steps/s",
     ]
 
 

@@ -102,7 +102,6 @@ def test_compare_with_published(tmp_path: Path, capsys: Any) -> None:
         (["RUNS/none"], "none is not a run: there is no such folder"),
         (["RUNS/base0", "--protocol=mode"], "base0 was not evaluated with --protocol=mode, only with: sampled"),
         (["RUNS", "--compare=published"], "has numbers on Ant-v4 only; these runs are on lsp/RllabAnt-v0"),
-        (["RUNS", "--csv=RUNS/base0/config.json/t.csv"], "config.json"),
     ],
 )
 def test_refusals(runs: Path, capsys: Any, arguments: list[str], message: str) -> None:
@@ -111,6 +110,13 @@ def test_refusals(runs: Path, capsys: Any, arguments: list[str], message: str) -
     error = capsys.readouterr().err
     assert error.startswith("lsp: error: ")
     assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written(runs: Path, capsys: Any) -> None:
+    assert report.main([str(runs), f"--csv={runs}/base0/config.json/t.csv"]) == 1
+    error = capsys.readouterr().err
+    assert "config.json" in error
     assert error.count("\n") == 1
 
 
