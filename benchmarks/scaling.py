@@ -91,7 +91,7 @@ def measure(arguments: argparse.Namespace) -> Costs:
     """The costs on this machine, with one executor in one worker process."""
     config = configure(arguments, "distributed_prioritized", engine="process", mode="async", workers=1, count=1)
     config = dataclasses.replace(config, block=config.executors.chunk)
-    fleet = make(config, [0], functools.partial(make_actor, config))
+    fleet = make(config, [0], functools.partial(make_actor, config, 0, ()))
     assert isinstance(fleet, Fleet)
     try:
         loop = AsyncLoop(build(config, fleet.spec), fleet)
@@ -138,7 +138,8 @@ def _dispatches(loop: AsyncLoop, pool: list[np.ndarray]) -> dict[str, Callable[[
 
 def _executor_cost(config: Config, loop: AsyncLoop) -> float:
     maker = ExecutorMaker(config.env, {}, (0,), config.gamma, config.n_step)
-    actor = JaxActor(config, spec_of(maker), range(1), 0)
+    spec = spec_of(maker)
+    actor = JaxActor(build(config, spec).agent, config, spec, range(1), 0)
     collector = Collector(InProcess(maker, 1), actor, config.executors.chunk)
     collector.reset()
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(loop.actor_params())]

@@ -1,33 +1,41 @@
 """The policy in an asynchronous worker: the agent's own functions, in JAX on one thread of the CPU."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
 
 from lsp import agents
 from lsp import rows as packing
+from lsp.agents import stack
 from lsp.config import Config
 from lsp.dispatch import Stream, act, stream_key
 from lsp.executors_config import latent_scales
-from lsp.types import ActionSample, EnvSpec
+from lsp.types import ActionSample, Agent, EnvSpec
 
 
-def make_actor(config: Config, spec: EnvSpec, part: range, incarnation: int) -> "JaxActor":
-    """The actor of executors `part` in a process of its own, whose JAX it confines to one thread."""
+def make_actor(
+    config: Config, stage: int, layers: Sequence[dict[str, Any]], spec: EnvSpec, part: range, incarnation: int
+) -> "JaxActor":
+    """The actor of executors `part` in a process of its own, whose JAX it confines to one thread.
+
+    `stage` and the descriptions of frozen `layers` are of the layer in training; values come with the parameters.
+    """
     os.environ["NPROC"] = "1"  # XLA's pool of threads
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     jax.config.update("jax_platforms", "cpu")  # a GPU is the learner's
-    return JaxActor(config, spec, part, incarnation)
+    agent = agents.build(config, spec, tuple(map(stack.from_description, layers)), stage).agent
+    return JaxActor(agent, config, spec, part, incarnation)
 
 
 class JaxActor:
     """Acts and ranks under the latest parameters that it was given."""
 
-    def __init__(self, config: Config, spec: EnvSpec, part: range, incarnation: int) -> None:
-        """Build the agent of `config`; `load` parameters before use."""
-        agent = agents.build(config, spec).agent
+    def __init__(self, agent: Agent, config: Config, spec: EnvSpec, part: range, incarnation: int) -> None:
+        """Act as `agent`, which `config` describes; `load` parameters before use."""
         # Neither a neighbor's random numbers, nor those of an executor that was here before.
         seed = np.random.SeedSequence((config.seed, part.start, incarnation)).generate_state(1)[0]
         self._root = jax.random.key(int(seed) >> 1)

@@ -5,7 +5,7 @@ pool at a time. It gives a worker its next order when the pool needs more, which
 rows, as in lock-step, and nobody collects rows that the learner is not going to take soon.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from lsp.dispatch import RunState, learn
 from lsp.executors.fleet import Fleet
-from lsp.loop import Loop
-from lsp.types import Episode, Haul, Recipe
+from lsp.loop import Change, Loop
+from lsp.types import Episode, Executors, Haul, Recipe
 
 PATIENCE = 0.2  # seconds to wait for rows before looking whether somebody wants to stop
 
@@ -28,10 +28,7 @@ class AsyncLoop(Loop):
     def __init__(self, recipe: Recipe, executors: Fleet) -> None:
         """Prepare the device; no environment is touched yet."""
         super().__init__(recipe, executors)
-        self._store, self._learn = (
-            jax.jit(partial(learn, recipe, executors.spec, number), donate_argnums=0)
-            for number in (0, self._updates_per_dispatch)
-        )
+        self._compile(recipe)
         self._ranked = self.config.replay.kind == "prioritized" and self.config.replay.initial == "td"
         self._size = self.config.block * self.config.executors.count
         # Rows, returns, priorities, origins and versions of what has arrived and is not learned from yet.
@@ -39,6 +36,44 @@ class AsyncLoop(Loop):
         self._episodes: list[Episode] = []
         self._published = 0
         self._staleness: list[np.ndarray] = []  # updates between acting and learning, of each row since the last line
+
+    def _compile(self, recipe: Recipe) -> None:
+        self._store, self._learn = (
+            jax.jit(partial(learn, recipe, self.executors.spec, number), donate_argnums=0)
+            for number in (0, self._updates_per_dispatch)
+        )
+
+    def grow(self, recipe: Recipe, state: RunState, change: Change) -> None:
+        """Go on with the next stage of a run, as `Loop.grow` does; then `move` to executors that act for it."""
+        self._drain()
+        pool, self._pool = self._pool, []
+        super().grow(recipe, state, change._replace(same_actions=True, reward=None))  # of rows, see below
+        self._compile(recipe)
+        if not pool or change.reward is not None:
+            return
+        rows, *others = [np.concatenate(part) for part in zip(*pool, strict=True)]
+        usable = np.ones(len(rows), bool)
+        if not change.same_actions:
+            assert self._dispatches.encode is not None
+            rows, usable = map(np.asarray, self._dispatches.encode(self.actor_params(), rows))
+        self._pool = [[part[usable] for part in (rows, *others)]]
+
+    def move(self, make: Callable[[], Executors], reward: str) -> Executors:
+        """Go on with other executors in the same episodes, rewarded so; returns them. The old ones are closed.
+
+        Rows that n-step returns hold back are dropped, for their actions are of the layer below.
+        """
+        self._drain()
+        state, stats = self.executors.get_state(), self.executors.stats()
+        self.executors.close()
+        executors = make()
+        assert isinstance(executors, Fleet)
+        executors.set_state(state)
+        executors.set_reward(reward)
+        executors.count_on(stats)
+        self.executors = executors
+        self._publish()
+        return executors
 
     def start(self) -> None:
         """Reset every environment."""
@@ -59,9 +94,9 @@ class AsyncLoop(Loop):
     def metrics(self) -> dict[str, float]:
         """Metrics of the latest updates; and, since the last call, how old the parameters were that acted."""
         found = super().metrics()
-        after_start = self.step - self.config.learning_starts
+        after_start = self.step - self._terms.learning_starts
         if self.updates and after_start > 0:
-            found["utd_realized"] = self.updates / after_start
+            found["utd_realized"] = (self.updates - self._terms.uncounted) / after_start
         if self._staleness:
             ages = np.concatenate(self._staleness)
             self._staleness.clear()
@@ -70,6 +105,11 @@ class AsyncLoop(Loop):
 
     def _pooled(self) -> int:
         return sum(len(parts[0]) for parts in self._pool)
+
+    def _drain(self) -> None:
+        """Receive all that is under way."""
+        for haul in self.executors.drain():
+            self._receive(haul)
 
     def _receive(self, haul: Haul) -> None:
         versions = np.full(len(haul.rows), haul.version)
@@ -99,8 +139,7 @@ class AsyncLoop(Loop):
 
     def get_state(self) -> dict[str, Any]:
         """The host's part of the run; waits for what is under way, so that none of it is lost."""
-        for haul in self.executors.drain():
-            self._receive(haul)
+        self._drain()
         pool = [[np.array(part) for part in parts] for parts in self._pool]
         return super().get_state() | {"pool": pool, "episodes": [list(episode) for episode in self._episodes]}
 

@@ -242,16 +242,19 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     chunk = config.block * count
     yield "replay.capacity", capacity >= chunk, f"at least --block times --executors.count, {chunk}"
     yield from executors_config.relations(config.executors)
-    alone = config.layers == 1 and not config.from_layers and config.goals.kind == "none"
-    why = "sync or sync_pipelined with --layers, --from-layers or --goals.kind"
-    yield "executors.mode", alone or config.executors.mode != "async", why
+    own_goals = config.goals.kind == "none"
+    why = "sync or sync_pipelined with --goals.kind=hindsight"
+    yield "executors.mode", own_goals or config.executors.mode != "async", why
+    alone = own_goals and config.layers == 1 and not config.from_layers
     queued = config.executors.queue == "as-coded"
     yield "executors.queue", alone or not queued, "none with --layers, --from-layers or --goals.kind"
     first = batch + count * (config.n_step - 1) + queued * executors_config.QUEUED
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
-    single = config.n_step == 1 or config.goals.kind == "none"
+    single = config.n_step == 1 or own_goals
     yield "n_step", single, "1 with --goals.kind=hindsight, which judges single steps anew"
+    env_reward = set(config.layer_rewards) == {"env"}
+    yield "layer_rewards", env_reward or own_goals, "env with --goals.kind=hindsight, which judges rewards anew"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
     yield from critic_config.relations(config.critic, config.replay.priority)
     yield from layering.relations(config)

@@ -5,7 +5,7 @@ Nothing here touches the training run's environments or random streams, so that 
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -99,3 +99,11 @@ class Evaluator:
         """Close every environment."""
         for env in self._envs:
             env.close()
+
+
+def describe(record: Mapping[str, Any], returns: Sequence[float], what: str) -> str:
+    """A line for people about an evaluation, whose `returns` are those of episodes or of seeds."""
+    text = f"{np.mean(returns):,.0f} ± {np.std(returns):,.0f} over {len(returns)} {what}"
+    if "success" in record:
+        text += f", success {np.mean(record['success']):.0%}"
+    return f"step {record['step']:,}: {record['protocol']} policy returns {text}"

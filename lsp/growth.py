@@ -1,5 +1,6 @@
 """Growing a layer in the middle of a run: freeze, re-encode the replay, carry over the learner, warm up the critics."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,16 +9,16 @@ import jax
 
 from lsp import agents, layer_files, layering
 from lsp.agents import growing, stack
-from lsp.agents.learner import FlatParams
 from lsp.agents.parts import make_parts
 from lsp.agents.stack import Layer
 from lsp.config import Config
 from lsp.dispatch import RunState, Stream, example_transition, stream_key
-from lsp.loop import Loop
+from lsp.loop import Change, Loop
 from lsp.replay.recode import recode
-from lsp.types import EnvSpec, Key, Recipe, State
+from lsp.types import Array, EnvSpec, Key, Recipe, ReplayState, State
 
 WARM_UP_BLOCK = 500  # updates of one dispatch
+DROPPED = "{:.2%} of replay's rows have no latent in the layer's range: dropped"
 
 
 class Stage(NamedTuple):
@@ -46,6 +47,14 @@ def due(config: Config, stage: Stage, step: int) -> bool:
     return stage.number + 1 < len(ends) and step >= ends[stage.number]
 
 
+def announcement(config: Config, stage: Stage, step: int) -> str:
+    """A line for people about the end of a stage."""
+    text = f"step {step:,}: layer {len(stage.layers)} is done; growing the next"
+    if layering.keeps_reward(config, stage.number + 1):
+        return text
+    return f"{text}, whose reward is another: replay and critics begin anew"
+
+
 def to_host(stage: Stage) -> dict[str, Any]:
     """A stage as JSON values, for a checkpoint; the layers' values are with the learner's."""
     return {
@@ -66,6 +75,66 @@ def freeze(stage: Stage, config: Config, spec: EnvSpec, agent: State) -> tuple[L
     return (*layers, growing.freeze(config, spec, layers, agent))
 
 
+class Step(NamedTuple):
+    """The step from one stage of a run to the next."""
+
+    config: Config  # of the whole run, as it applies to this growth
+    stage: Stage  # the new one
+    recipe: Recipe  # its
+    change: Change  # what the loop must know; corrected where no row could be kept
+
+    @property
+    def keeps_replay(self) -> bool:
+        """Whether replay goes on, as far as its rows can be re-encoded."""
+        return self.config.growth.keep_replay
+
+    def carry_over(self, spec: EnvSpec) -> Callable[[State, Key], State]:
+        """(the learner's state before, key) -> its first state in the new stage."""
+        same_reward = self.change.reward is None
+        return partial(growing.grow, self.config, spec, self.stage.layers, self.recipe, same_reward=same_reward)
+
+    def recode(self, agent: State, replay: ReplayState, key: Key) -> tuple[ReplayState, Array]:
+        """Replay in the terms of the new layer, and the number of rows dropped."""
+        assert self.recipe.agent.encode is not None
+        return recode(replay, partial(self.recipe.agent.encode, self.recipe.agent.actor_params(agent)), key)
+
+    def warm_up(self, spec: EnvSpec) -> Callable[[State, ReplayState, Key], tuple[State, ReplayState]]:
+        """(learner, replay, keys [n]) -> both after n updates of the critics alone."""
+        return partial(growing.warm_up, make_parts(self.recipe.config, spec, self.stage.layers).flat, self.recipe)
+
+
+def prepare(config: Config, stage: Stage, old: Config, spec: EnvSpec, agent: State, updates: int) -> Step:
+    """What comes after `stage`.
+
+    Args:
+      config: of the whole run.
+      stage: the one that ends.
+      old: its configuration.
+      spec: sizes.
+      agent: the learner's state.
+      updates: made so far; without any the critics know nothing that could be warmed up.
+    """
+    number = stage.number + 1
+    same_reward = layering.keeps_reward(config, number)
+    config = layering.at_growth(config, number)
+    growth = config.growth
+    layers = freeze(stage, old, spec, agent)
+    new = Stage(number, layers if growth.add_layer else layers[:-1], 0.0)
+    change = Change(
+        same_actions=not growth.add_layer,
+        fresh=not growth.keep_replay,
+        extra_updates=growth.critic_warmup if growth.keep_replay and updates > 0 else 0,
+        reward=None if same_reward else layering.reward_of(config, number),
+    )
+    return Step(config, new, new.recipe(config, spec), change)
+
+
+def keys_of(root: Key, stage: int) -> tuple[Key, Key, Key]:
+    """Keys of initial values, of re-encoding and of the warm-up, from a run's root key."""
+    first, second, third = jax.random.split(stream_key(root, Stream.INIT, stage), 3)
+    return first, second, third
+
+
 def grow(config: Config, stage: Stage, recipe: Recipe, loop: Loop) -> tuple[Stage, Recipe]:
     """End one stage of a run and begin the next; `loop` goes on with it.
 
@@ -78,45 +147,32 @@ def grow(config: Config, stage: Stage, recipe: Recipe, loop: Loop) -> tuple[Stag
     Returns:
       The next stage and its recipe.
     """
-    spec, growth = loop.executors.spec, config.growth
-    layers = freeze(stage, recipe.config, spec, loop.state.agent)
-    if not growth.add_layer:
-        layers = layers[:-1]
-    new = Stage(stage.number + 1, layers, 0.0)
-    new_recipe = new.recipe(config, spec)
-    init_key, recode_key, warm_up_key = jax.random.split(stream_key(loop.root, Stream.INIT, new.number), 3)
-    carry_over = jax.jit(partial(growing.grow, config, spec, layers, new_recipe))
-    state = RunState(carry_over(loop.state.agent, init_key), loop.state.replay)
-    kept, extra = growth.keep_replay, 0
-    if kept and growth.add_layer:
-        state, dropped = _recode(new_recipe, state, recode_key)
-        new, kept = new._replace(dropped=dropped), dropped < 1.0
-    if not kept:
-        jax.tree.map(lambda leaf: leaf.delete(), state.replay)  # make room: replay may fill half of the memory
-        state = state._replace(replay=jax.jit(new_recipe.replay.init)(example_transition(spec)))
-    elif loop.updates > 0:
-        extra = growth.critic_warmup
-        flat = make_parts(new_recipe.config, spec, layers).flat
-        state = _warm_up(flat, new_recipe, state, warm_up_key, extra)
-    loop.grow(new_recipe, state, same_actions=not growth.add_layer, fresh=not kept, extra_updates=extra)
-    return new, new_recipe
+    spec = loop.executors.spec
+    step = prepare(config, stage, recipe.config, spec, loop.state.agent, loop.updates)
+    new, change = step.stage, step.change
+    init_key, recode_key, warm_up_key = keys_of(loop.root, new.number)
+    agent, replay = jax.jit(step.carry_over(spec))(loop.state.agent, init_key), loop.state.replay
+    if step.keeps_replay and not change.same_actions:
+        size = int(step.recipe.replay.size(replay))
+        replay, dropped = jax.jit(step.recode, donate_argnums=1)(agent, replay, recode_key)
+        new = new._replace(dropped=int(dropped) / max(1, size))
+        if new.dropped == 1.0:
+            change = change._replace(fresh=True, extra_updates=0)
+    if change.fresh:
+        jax.tree.map(lambda leaf: leaf.delete(), replay)  # make room: replay may fill half of the memory
+        replay = jax.jit(step.recipe.replay.init)(example_transition(spec))
+    warm_up = jax.jit(step.warm_up(spec), donate_argnums=(0, 1))
+    for keys in blocks(warm_up_key, change.extra_updates):
+        agent, replay = warm_up(agent, replay, keys)
+    loop.grow(step.recipe, RunState(agent, replay), change)
+    return new, step.recipe
 
 
-def _recode(recipe: Recipe, state: RunState, key: Key) -> tuple[RunState, float]:
-    """Replay in the terms of the new layer, and the share of rows dropped."""
-    size = int(recipe.replay.size(state.replay))
-
-    def run(agent: Any, replay: Any) -> tuple[Any, Any]:
-        assert recipe.agent.encode is not None
-        return recode(replay, partial(recipe.agent.encode, recipe.agent.actor_params(agent)), key)
-
-    replay, dropped = jax.jit(run, donate_argnums=1)(state.agent, state.replay)
-    return state._replace(replay=replay), int(dropped) / max(1, size)
-
-
-def _warm_up(flat: FlatParams, recipe: Recipe, state: RunState, key: Key, updates: int) -> RunState:
-    function = jax.jit(partial(growing.warm_up, flat, recipe), donate_argnums=(0, 1))
-    keys = jax.random.split(key, updates)
+def blocks(key: Key, updates: int) -> Iterator[Key]:
+    """Keys of the warm-up from `key` [...], a dispatch at a time: [..., n]."""
+    split = partial(jax.random.split, num=updates)
+    for _ in key.shape:
+        split = jax.vmap(split)
+    keys = split(key)
     for start in range(0, updates, WARM_UP_BLOCK):
-        state = RunState(*function(*state, keys[start : start + WARM_UP_BLOCK]))
-    return state
+        yield keys[..., start : start + WARM_UP_BLOCK]

@@ -36,4 +36,6 @@ def _load(path: Path) -> Layer:
         return layer._replace(values=checkpoint.restore(layer.values, arrays, GROUP))
     except (checkpoint.CheckpointError, ConfigError, KeyError, TypeError) as error:
         cause = " ".join(str(error.__cause__ or error).split())
+        if "observation_stats" in cause:  # what was wrong with a leaf, without advice about runs
+            cause = f"its observation normalizer is missing or incomplete ({cause.partition(':')[0]})"
         raise ConfigError(f"layer {path} cannot be used: {cause}; train it again or choose another run") from error

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 from lsp.fields import Count, Natural, NonNegative, PositiveOrInf
+from lsp.layer_rewards import FORM, OWN, parse, readable
 
 if TYPE_CHECKING:
     from lsp.config import Config
@@ -56,6 +57,11 @@ class LayersConfig:
     """Layers of the policy that the run trains, one on top of the other."""
     layer_steps: tuple[Natural, ...] = (0,)
     """Environment steps of each layer, which add up to --steps (and set it where it is not given); 0: equal shares."""
+    layer_rewards: tuple[str, ...] = (OWN,)
+    """Reward that each layer is trained on, one entry a layer: env (or nothing), the environment's own; terms of `info`
+    with weights, such as reward_forward+0.5*reward_ctrl; or module:function, called with (observation, action,
+    next_observation, info), which returns a number. A single env is for all layers. Evaluations, and returns in
+    metrics, are the environment's own. Where the reward changes, replay and critics begin anew."""
     from_layers: str = ""
     """Folder of a run whose frozen layers lie below those of this one."""
     growth: GrowthConfig = field(default_factory=GrowthConfig)
@@ -73,7 +79,9 @@ STUDY = GrowthConfig(
 
 
 def resolve(config: "Config") -> "Config":
-    """`config` with `layer_steps` written out where it asks for equal shares of several layers."""
+    """`config` with layers' rewards written out, and `layer_steps` where it asks for equal shares of several layers."""
+    rewards = tuple(text.strip() or OWN for text in config.layer_rewards)
+    config = dataclasses.replace(config, layer_rewards=rewards)
     if config.layers == 1 or config.layer_steps != (0,):
         return config
     shares = [config.steps // config.layers] * config.layers
@@ -86,9 +94,33 @@ def boundaries(config: "Config") -> tuple[int, ...]:
     return (config.steps,) if config.layers == 1 else tuple(accumulate(config.layer_steps))
 
 
+def reward_of(config: "Config", stage: int) -> str:
+    """What the layer of a stage is trained on, as `lsp.layer_rewards` reads it."""
+    return config.layer_rewards[stage] if len(config.layer_rewards) > 1 else config.layer_rewards[0]
+
+
+def keeps_reward(config: "Config", stage: int) -> bool:
+    """Whether the layer of a stage is trained on the same reward as the one before it."""
+    before, now = (parse(reward_of(config, number)) for number in (max(stage - 1, 0), stage))
+    return before == now
+
+
+def at_growth(config: "Config", stage: int) -> "Config":
+    """`config` as it applies where a stage begins: rows and critics of another reward are of no use to it."""
+    if keeps_reward(config, stage):
+        return config
+    growth = dataclasses.replace(config.growth, keep_replay=False, keep_critics=False)
+    return dataclasses.replace(config, growth=growth)
+
+
 def relations(config: "Config") -> "Iterator[tuple[str, bool, str]]":
     """What layers must be to go together: see `lsp.config`."""
-    steps, layers = config.layer_steps, config.layers
+    steps, layers, rewards = config.layer_steps, config.layers, config.layer_rewards
+    own = rewards == (OWN,)
+    example = ",".join([rewards[0], *[OWN] * (layers - 1)])
+    yield "layer_rewards", own or len(rewards) == layers, f"one for each of --layers={layers}, such as {example}"
+    for text in rewards:
+        yield "layer_rewards", readable(text), f"{FORM}; {text!r} cannot be read"
     if layers == 1 and steps == (0,):
         return
     example = ",".join(map(str, resolve(dataclasses.replace(config, layer_steps=(0,))).layer_steps))

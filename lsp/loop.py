@@ -10,11 +10,13 @@ then carries K rows an executor and the updates due for them.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from lsp.config import Config
 from lsp.dispatch import RunState, make_dispatches
 from lsp.types import (
     ActionSample,
@@ -24,6 +26,47 @@ from lsp.types import (
     Params,
     Recipe,
 )
+
+
+class Change(NamedTuple):
+    """What a loop must know of the step from one stage of a run to the next."""
+
+    same_actions: bool  # whether the layer in training is still the same, so that rows on their way mean what they did
+    fresh: bool  # whether replay is empty, so that learning waits for `learning_starts` steps again
+    extra_updates: int  # updates that were made in between and that `utd` does not count
+    reward: str | None  # of the new stage, where it is another: rows on their way are dropped
+
+
+@dataclass
+class Terms:
+    """What earlier stages of a run mean to updates and rows to come."""
+
+    learning_starts: int  # the step from which `utd` counts
+    uncounted: int = 0  # updates that `utd` does not count
+    stale: int = 0  # chunks still to come whose actions are those of the layer below
+
+    def updates_due(self, config: Config, step: int, updates: int) -> int:
+        """Updates that `utd` has earned since learning started and that are still to be made."""
+        return int(config.utd * max(0, step - self.learning_starts)) - (updates - self.uncounted)
+
+    def grow(self, change: Change, config: Config, step: int, updates: int) -> None:
+        """Begin a stage at environment step `step`, after so many updates, extra ones included."""
+        self.uncounted += change.extra_updates
+        if change.fresh:
+            self.learning_starts, self.uncounted = step + config.learning_starts, updates
+        if not change.same_actions:
+            # Rows that n-step returns hold back, and the actions already chosen, are still to come in the old terms.
+            held = 0 if change.reward is not None else min(config.n_step - 1, step // config.executors.count)
+            self.stale = held + 1
+
+    def take_stale(self) -> bool:
+        """Whether the chunk that has just come is a stale one; it is counted off."""
+        self.stale -= (stale := self.stale > 0)
+        return stale
+
+    def get_state(self) -> list[int]:
+        """All of it."""
+        return [self.learning_starts, self.uncounted, self.stale]
 
 
 class Loop:
@@ -45,9 +88,7 @@ class Loop:
         self._params: Params | None = None
         self._metrics: Array | np.ndarray = np.zeros(0, np.float32)
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []  # rows and returns since the last dispatch
-        self._learning_starts = config.learning_starts  # the step from which `utd` counts
-        self._uncounted = 0  # updates that `utd` does not count
-        self._stale = 0  # chunks still to come whose actions are those of the layer below
+        self._terms = Terms(config.learning_starts)
         self._actions = np.zeros((config.executors.count, 2 * executors.spec.action_dim), np.float32)
 
     def start(self) -> None:
@@ -60,34 +101,24 @@ class Loop:
         chunk = self.executors.step(ActionSample(self._actions[:, :dim], self._actions[:, dim:]))
         self.step += len(chunk.observations)
         if chunk.complete:
-            self._keep(chunk.rows, chunk.returns, stale=self._stale > 0)
-            self._stale = max(0, self._stale - 1)
+            self._keep(chunk.rows, chunk.returns, stale=self._terms.take_stale())
         if len(self._waiting) == self.config.block:
             self._actions = self._dispatch(chunk.observations)
         else:
             self._actions = self._act(chunk.observations)
         return chunk.episodes
 
-    def grow(self, recipe: Recipe, state: RunState, *, same_actions: bool, fresh: bool, extra_updates: int) -> None:
-        """Go on with the next stage of a run.
-
-        Args:
-          recipe: of the new stage.
-          state: its first state.
-          same_actions: whether the layer in training is still the same, so that rows on their way mean what they did.
-          fresh: whether replay is empty, so that learning waits for `learning_starts` steps again.
-          extra_updates: updates that were made in between and that `utd` does not count.
-        """
+    def grow(self, recipe: Recipe, state: RunState, change: Change) -> None:
+        """Go on with the next stage of a run: its recipe, and its first state."""
         self.config, self.state, self._params = recipe.config, state, None
         self._dispatches = make_dispatches(recipe, self.executors.spec, self._updates_per_dispatch)
         self._metrics = np.zeros(0, np.float32)
-        self.updates += extra_updates
-        self._uncounted += extra_updates
-        if fresh:
-            self._learning_starts, self._uncounted = self.step + self.config.learning_starts, self.updates
-        if not same_actions:
-            # Rows that n-step returns hold back, and the actions already chosen, are still to come in the old terms.
-            self._stale = min(self.config.n_step - 1, self.step // self.config.executors.count) + 1
+        self.updates += change.extra_updates
+        self._terms.grow(change, self.config, self.step, self.updates)
+        if change.reward is not None:
+            self.executors.set_reward(change.reward)
+            self._waiting.clear()
+        if not change.same_actions:
             waiting, self._waiting = self._waiting, []
             for rows, returns in waiting:
                 self._keep(rows, returns, stale=True)
@@ -141,8 +172,7 @@ class Loop:
 
     def _learns(self) -> bool:
         """Whether `utd` has earned the updates of a dispatch since learning started."""
-        earned = int(self.config.utd * max(0, self.step - self._learning_starts))
-        return earned - (self.updates - self._uncounted) >= self._updates_per_dispatch
+        return self._terms.updates_due(self.config, self.step, self.updates) >= self._updates_per_dispatch
 
     def _move_on(self, state: RunState, metrics: Array | None) -> None:
         """Take over a dispatch's result; `metrics` if there were updates in it."""
@@ -156,7 +186,7 @@ class Loop:
         return {
             "step": self.step,
             "updates": self.updates,
-            "stage": [self._learning_starts, self._uncounted, self._stale],
+            "stage": self._terms.get_state(),
             "actions": self._actions.copy(),
             "metrics": np.array(self._metrics),
             "waiting": [[rows.copy(), returns.copy()] for rows, returns in self._waiting],
@@ -166,7 +196,7 @@ class Loop:
     def set_state(self, host: dict[str, Any], state: RunState) -> None:
         """Go on from `get_state`'s result and the device's part."""
         self.step, self.updates = host["step"], host["updates"]
-        self._learning_starts, self._uncounted, self._stale = host["stage"]
+        self._terms = Terms(*host["stage"])
         self.state, self._params = state, None
         self._actions, self._metrics = np.asarray(host["actions"]), np.asarray(host["metrics"])
         self._waiting = [(np.asarray(rows), np.asarray(returns)) for rows, returns in host["waiting"]]

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from lsp.dispatch import RunState, learn
-from lsp.loop import Loop
+from lsp.loop import Change, Loop
 from lsp.types import Executors, Params, Recipe
 
 
@@ -31,9 +31,9 @@ class PipelinedLoop(Loop):
             for number in (0, self._updates_per_dispatch)
         )
 
-    def grow(self, recipe: Recipe, state: RunState, **how: Any) -> None:
+    def grow(self, recipe: Recipe, state: RunState, change: Change) -> None:
         """Go on with the next stage of a run, as `Loop.grow` does."""
-        super().grow(recipe, state, **how)
+        super().grow(recipe, state, change)
         self._acting = None
         self._compile(recipe)
 

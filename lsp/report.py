@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lsp.commands import Parser, status_of
 from lsp.config import ConfigError
-from lsp.reporting import curves, table
+from lsp.reporting import curves, growth, table
 from lsp.reporting.anchors import ANCHORS, Anchors
 from lsp.reporting.runs import Group, Run, group_by_seed, read_all
 
@@ -118,6 +118,8 @@ def notes(groups: Sequence[Group], until: int | None) -> list[str]:
     few = [len(group.runs) for group in groups if 1 < len(group.runs) < TRUSTED_SEEDS]
     if few:
         found.append(f"note: bootstrap intervals of {_range(few)} seeds are too narrow; run {TRUSTED_SEEDS} or more")
+    if (about_growth := growth.explanation(groups)) is not None:
+        found.append(about_growth)
     runs = [run for group in groups for run in group.runs]
     unfinished = [run.folder.name for run in runs if run.steps[-1] < run.config.get("steps", 0)]
     if unfinished and until is None:

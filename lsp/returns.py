@@ -40,6 +40,11 @@ class NStepReturns:
         self._ready.extend(self._open)
         self._open.clear()
 
+    def clear(self) -> None:
+        """Forget every row in waiting, as at the start of a stream."""
+        self._open.clear()
+        self._ready.clear()
+
     def pop(self) -> np.ndarray | None:
         """To be called once after each `push`: the oldest row, or None in the first n-1 steps of the stream."""
         return self._ready.popleft() if len(self._open) + len(self._ready) == self._n else None

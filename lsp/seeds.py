@@ -16,18 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from lsp import checkpoint, envs, growth, memory, provenance
+from lsp import checkpoint, envs, growth, growth_lanes, memory, provenance
 from lsp.config import Config, ConfigError, to_dict, validate
+from lsp.divergence import Diverged
 from lsp.envs import EnvironmentFault
-from lsp.evaluate import Evaluator
-from lsp.fields import flag, flatten, to_text
+from lsp.evaluate import Evaluator, describe
+from lsp.executors.making import check_rewards, env_spec
+from lsp.growth import Stage
 from lsp.interrupt import Interrupt
 from lsp.metrics import Progress
 from lsp.outputs import Outputs
 from lsp.resuming import overridden
 from lsp.run_dir import locked, parse_config, read_document, write_document
 from lsp.sweep import Lane, Sweep
-from lsp.train import Diverged, Run, Shared, describe
+from lsp.train import Run, Shared
 
 T = TypeVar("T")
 
@@ -52,23 +54,26 @@ def is_sweep(folder: Path) -> bool:
 class Seeds:
     """The runs of a sweep, and what they share. Build it, `start` or `restore`, then `train`."""
 
-    def __init__(self, config: Config, folders: Mapping[int, Path]) -> None:
-        """Make environments and compiled functions for seeds and their folders. Writes nothing. Raises ConfigError."""
+    def __init__(self, config: Config, folders: Mapping[int, Path], stage: Stage | None = None) -> None:
+        """Make environments and compiled functions for seeds and their folders. Writes nothing. Raises ConfigError.
+
+        `stage`: where to go on; None: the first.
+        """
         self.config = validate(config)
-        for name, can in (("layers", config.layers == 1), ("executors.mode", config.executors.mode == "sync")):
-            if not can:
-                value = to_text(flatten(config)[name])
-                raise ConfigError(f"{flag(name)}={value} does not go with --seeds: run the seeds one after the other")
+        if config.executors.mode != "sync":
+            remedy = "run the seeds one after the other"
+            raise ConfigError(f"--executors.mode={config.executors.mode} does not go with --seeds: {remedy}")
+        if stage is None:
+            check_rewards(self.config)
         make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
-        with closing(make_env()) as env:
-            spec = envs.spec_of(env)
+        spec = env_spec(self.config)
         memory.check_seeds(self.config, spec, len(folders))
-        stage = growth.first(self.config, spec)
-        recipe = stage.recipe(self.config, spec)
+        self.stage = stage or growth.first(self.config, spec)
+        recipe = self.stage.recipe(self.config, spec)
         count = config.evaluation.episodes
         self._evaluator = Evaluator(recipe.agent, make_env, config.evaluation.protocols, range(count))
         self.sweep = Sweep(recipe, spec, list(folders))
-        shared = Shared(stage, recipe, self._evaluator, self.sweep)
+        shared = Shared(self.stage, recipe, self._evaluator, self.sweep)
         self.runs = [
             Run(dataclasses.replace(config, seed=seed), folder, shared=shared) for seed, folder in folders.items()
         ]
@@ -85,16 +90,11 @@ class Seeds:
             run.loop.start()
         self.sweep.start(self._lanes())
 
-    def restore(self) -> None:
-        """Go on from the newest checkpoint that every seed has; later ones are removed. Raises CheckpointError."""
+    def restore(self, step: int) -> None:
+        """Go on from the checkpoints of `step`; later ones are removed. Raises CheckpointError."""
         roots = [run.dir / "checkpoints" for run in self.runs]
-        common = set.intersection(*(set(checkpoint.steps(root)) for root in roots))
-        if not common:
-            where = ", ".join(f"{root.parent.name}: {checkpoint.steps(root) or 'none'}" for root in roots)
-            raise checkpoint.CheckpointError(f"{roots[0].parents[1]}: no checkpoint that all seeds have ({where})")
-        step = max(common)
-        for run in self.runs:
-            run.restore(*checkpoint.load(run.dir / "checkpoints" / str(step)))
+        for run, root in zip(self.runs, roots, strict=True):
+            run.restore(*checkpoint.load(root / str(step)))
         for newer in (root / str(later) for root in roots for later in checkpoint.steps(root) if later > step):
             shutil.rmtree(newer)
         print(f"{len(self.runs)} seeds go on at step {step:,} of {self.config.steps:,}", file=sys.stderr)
@@ -104,6 +104,10 @@ class Seeds:
         shown: deque[float] = deque(maxlen=10 * len(self.runs))
         with self._outputs() as outputs, closing(Progress(self.config.steps, self.step)) as progress:
             while self.runs and self.step < self.config.steps and not interrupt.requested:
+                while self.runs and growth.due(self.config, self.stage, self.step):
+                    self._grow(outputs, progress)
+                if not self.runs:
+                    break
                 before = self.step
                 episodes = self._each(lambda run: self._lane(run).collect(), progress)
                 if not self.runs:
@@ -124,6 +128,27 @@ class Seeds:
     def _outputs(self) -> Iterator[dict[Run, Outputs]]:
         with ExitStack() as stack:
             yield {run: stack.enter_context(closing(run.open())) for run in self.runs}
+
+    def _grow(self, outputs: Mapping[Run, Outputs], progress: Progress) -> None:
+        """Freeze the layer in training of every seed, begin the next stage, and judge the policies anew."""
+        self._each(lambda run: run.end_stage(), progress)
+        if not self.runs:
+            return
+        progress.note(growth.announcement(self.config, self.stage, self.step))
+        stages, recipe = growth_lanes.grow(self.config, self.stage, self.sweep, self._lanes())
+        self.stage = stages[0]
+        self._evaluator.judge(recipe.agent)
+        stage_of = dict(zip(self.runs, stages, strict=True))
+
+        def begin(run: Run) -> list[dict[str, Any]]:
+            stage = stage_of[run]
+            if stage.dropped > 0:
+                progress.note(f"seed {run.config.seed}: {growth.DROPPED.format(stage.dropped)}")
+            if stage.dropped == 1.0:
+                raise Diverged("none of its replay's rows is in the new layer's range: run this seed alone")
+            return run.begin_stage(stage, recipe, self._evaluator, outputs[run])
+
+        self._note(progress, list(self._each(begin, progress).values()))
 
     def _each(self, do: Callable[[Run], T], progress: Progress) -> dict[Run, T]:
         """What `do` gives for every run; runs that fail in it are left out from now on."""
@@ -204,12 +229,24 @@ def resume(sweep_dir: Path, overrides: Mapping[str, Any]) -> Outcome:
     for folder, config in configs.items():
         if dataclasses.replace(config, seed=first.seed) != first:
             raise ConfigError(f"{folder / 'config.json'} differs from that of other seeds: resume it alone")
-    sweep = Seeds(first, by_seed)
+    step = _common_step(sweep_dir, list(by_seed.values()))
+    _, host = checkpoint.load(next(iter(by_seed.values())) / "checkpoints" / str(step))
+    sweep = Seeds(first, by_seed, growth.from_host(host["stage"]))
     with closing(sweep):
-        sweep.restore()
+        sweep.restore(step)
         for folder, document in alive.items() if overrides else ():
             write_document(folder, document | {"config": to_dict(configs[folder])})
         return _train(sweep)
+
+
+def _common_step(sweep_dir: Path, folders: Sequence[Path]) -> int:
+    """The newest step of which every seed has a checkpoint. Raises CheckpointError."""
+    steps = {folder.name: checkpoint.steps(folder / "checkpoints") for folder in folders}
+    common = set.intersection(*map(set, steps.values()))
+    if not common:
+        where = ", ".join(f"{name}: {found or 'none'}" for name, found in steps.items())
+        raise checkpoint.CheckpointError(f"{sweep_dir}: no checkpoint that all seeds have ({where})")
+    return max(common)
 
 
 def _train(sweep: Seeds) -> Outcome:

@@ -5,6 +5,8 @@ makes one dispatch for all of them, so that what a dispatch costs is paid once. 
 those of its single run, up to rounding, for a batched product may sum in another order. A lane that nobody steps any
 longer, because its seed failed, goes on with zeros for experience, and no other lane sees it.
 
+A layer that is grown is grown in every lane at the same step (`lsp.growth_lanes`).
+
 Arrays have two leading axes: D devices, N lanes of a device. Where the seeds do not divide among devices, the last
 lanes stay idle.
 """
@@ -12,7 +14,6 @@ lanes stay idle.
 import math
 import runpy
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -20,35 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsp.config import Config
-from lsp.dispatch import Dispatches, RunState, act, advance, copy_actor_params, init_state, metric_names
-from lsp.executors_config import latent_scales
+from lsp.dispatch import RunState
+from lsp.lane_dispatch import make_dispatches, over_lanes, set_lane
+from lsp.loop import Change, Terms
 from lsp.types import ActionSample, Array, EnvSpec, Episode, Executors, Params, Recipe
-
-
-def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int, devices: Sequence[jax.Device]) -> Dispatches:
-    """`lsp.dispatch.make_dispatches` for lanes: every array has leading axes [D, N], but for the step and `random`."""
-
-    def over_lanes(function: Callable[..., Any], *shared: int, arguments: int, donate: tuple[int, ...] = ()) -> Any:
-        axes = tuple(None if i in shared else 0 for i in range(arguments))
-        mapped = jax.vmap(function, in_axes=axes)
-        return jax.pmap(mapped, in_axes=axes, donate_argnums=donate, devices=list(devices))
-
-    return Dispatches(
-        init=over_lanes(partial(init_state, recipe, spec), arguments=1),
-        act=over_lanes(
-            partial(act, recipe.agent, scales=latent_scales(recipe.config.executors)), 2, 4, arguments=5
-        ),
-        collect=over_lanes(partial(advance, recipe, spec, 0), 2, 6, arguments=7, donate=(0,)),
-        learn=over_lanes(partial(advance, recipe, spec, num_updates), 2, 6, arguments=7, donate=(0,)),
-        actor_params=over_lanes(partial(copy_actor_params, recipe), arguments=1),
-        encode=None,
-        metric_names=metric_names(recipe, spec),
-    )
-
-
-def _set_lane(state: RunState, new: RunState, lane: Array, here: Array) -> RunState:
-    """Replace one lane of a device's [N, ...] by `new`, if it is `here`, bool[]; in place where `state` is donated."""
-    return jax.tree.map(lambda old, leaf: old.at[lane].set(jnp.where(here, leaf, old[lane])), state, new)
 
 
 class Sweep:
@@ -61,7 +37,7 @@ class Sweep:
         """Prepare the devices for lanes of these seeds; `recipe` is that of any of them."""
         self.recipe, self.spec = recipe, spec
         config = recipe.config
-        devices = jax.local_devices()[: len(seeds)]
+        self._devices = devices = jax.local_devices()[: len(seeds)]
         self._shape = len(devices), math.ceil(len(seeds) / len(devices))
         self._seeds = list(seeds)
         padded = [*self._seeds, *self._seeds[-1:] * (math.prod(self._shape) - len(seeds))]
@@ -69,7 +45,7 @@ class Sweep:
         self.updates_per_dispatch = math.ceil(config.utd * config.block * config.executors.count)
         self.dispatches = make_dispatches(recipe, spec, self.updates_per_dispatch, devices)
         self.state = self.dispatches.init(self.roots)
-        self._set_lane = jax.pmap(_set_lane, in_axes=(0, None, None, 0), donate_argnums=0, devices=devices)
+        self._set_lane = jax.pmap(set_lane, in_axes=(0, None, None, 0), donate_argnums=0, devices=devices)
         self._params: Params | None = None
         self._metrics: Array | np.ndarray | None = None  # [D, N, M] of the latest updates
 
@@ -83,6 +59,8 @@ class Sweep:
 
     def answer(self, lanes: Sequence["Lane"]) -> None:
         """After each of `lanes` has collected a step: learn what is due, and give each its next actions."""
+        if lanes[0].unsettled:
+            self._settle(lanes)
         if len(lanes[0].waiting) == self.recipe.config.block:
             self._dispatch(lanes)
         else:
@@ -114,9 +92,38 @@ class Sweep:
 
     def set_lane(self, index: int, state: RunState) -> None:
         """Put `state` into a lane."""
-        device, lane = divmod(index, self._shape[1])
-        self.state = self._set_lane(self.state, state, np.int32(lane), np.arange(self._shape[0]) == device)
+        self.state = self.with_lane(self.state, index, state)
         self._params = None
+
+    def with_lane(self, tree: Any, index: int, value: Any) -> Any:
+        """A pytree of [D, N, ...], donated, with another value in a lane."""
+        device, lane = divmod(index, self._shape[1])
+        return self._set_lane(tree, value, np.int32(lane), np.arange(self._shape[0]) == device)
+
+    def over_lanes(self, function: Callable[..., Any], arguments: int, donate: tuple[int, ...] = ()) -> Any:
+        """`function` for all lanes, whose arguments have leading axes [D, N]."""
+        return over_lanes(self._devices, function, arguments, donate=donate)
+
+    def grow(self, recipe: Recipe, state: RunState, change: Change, lanes: Sequence["Lane"]) -> None:
+        """Go on with the next stage, as `lsp.loop.Loop.grow` does; `state` [D, N, ...] is its first."""
+        self.recipe, self.state, self._params, self._metrics = recipe, state, None, None
+        self.dispatches = make_dispatches(recipe, self.spec, self.updates_per_dispatch, self._devices)
+        for lane in lanes:
+            lane.grow(change)
+        self._settle(lanes)
+
+    def _settle(self, lanes: Sequence["Lane"]) -> None:
+        """Put chunks that came in the terms of the layer below into those of the layer in training.
+
+        Where a row cannot be used, its chunk is left out of all lanes, so that they stay in step.
+        """
+        count = lanes[0].unsettled  # the same for all
+        encoded = [lane.encode_unsettled() for lane in lanes]
+        usable = [all(chunks[i][1] for chunks in encoded) for i in range(count)]
+        for lane, chunks in zip(lanes, encoded, strict=True):
+            kept = [chunk for (chunk, _), ok in zip(chunks, usable, strict=True) if ok]
+            lane.waiting[len(lane.waiting) - count :] = kept
+            lane.unsettled = 0
 
     def _act(self, lanes: Sequence["Lane"]) -> None:
         observations = self._stack(lanes, [lane.observations for lane in lanes])
@@ -163,6 +170,8 @@ class Lane:
         self.actions = np.zeros((config.executors.count, 2 * executors.spec.action_dim), np.float32)
         self.observations = np.zeros((config.executors.count, executors.spec.observation_dim), np.float32)
         self.waiting: list[tuple[np.ndarray, np.ndarray]] = []  # rows and returns since the last dispatch
+        self.unsettled = 0  # the newest of them that are still in the terms of the layer below
+        self._terms = Terms(config.learning_starts)
         self._metrics = np.zeros(0, np.float32)  # those of the checkpoint, until there are newer ones
 
     @property
@@ -182,12 +191,32 @@ class Lane:
         self.step += len(chunk.observations)
         if chunk.complete:
             self.waiting.append((chunk.rows, chunk.returns))
+            self.unsettled += self._terms.take_stale()
         self.observations = chunk.observations
         return chunk.episodes
 
     def updates_due(self) -> int:
         """Updates that `utd` has earned since learning started and that are still to be made."""
-        return int(self.config.utd * max(0, self.step - self.config.learning_starts)) - self.updates
+        return self._terms.updates_due(self.config, self.step, self.updates)
+
+    def grow(self, change: Change) -> None:
+        """Go on with the next stage, as `lsp.loop.Loop.grow` does; `Sweep.grow` does the rest."""
+        self.updates += change.extra_updates
+        self._terms.grow(change, self.config, self.step, self.updates)
+        self._metrics = np.zeros(0, np.float32)
+        if change.reward is not None:
+            self.executors.set_reward(change.reward)
+            self.waiting.clear()
+        self.unsettled = 0 if change.same_actions else len(self.waiting)
+
+    def encode_unsettled(self) -> list[tuple[tuple[np.ndarray, np.ndarray], bool]]:
+        """The newest chunks in the terms of the layer in training, and whether all rows of each can be used."""
+        encode, found = self.sweep.dispatches.encode, []
+        for rows, returns in self.waiting[len(self.waiting) - self.unsettled :]:
+            assert encode is not None
+            encoded, usable = map(np.asarray, encode(self.actor_params(), rows))
+            found.append(((encoded, returns), bool(usable.all())))
+        return found
 
     def take_waiting(self, num_updates: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows and returns for a dispatch, which makes so many updates."""
@@ -218,7 +247,7 @@ class Lane:
         return {
             "step": self.step,
             "updates": self.updates,
-            "stage": [self.config.learning_starts, 0, 0],
+            "stage": self._terms.get_state(),
             "actions": self.actions.copy(),
             "metrics": np.array(self._latest()),
             "waiting": [[rows.copy(), returns.copy()] for rows, returns in self.waiting],
@@ -228,6 +257,7 @@ class Lane:
     def set_state(self, host: dict[str, Any], state: RunState) -> None:
         """Go on from `get_state`'s result and the device's part."""
         self.step, self.updates = host["step"], host["updates"]
+        self._terms = Terms(*host["stage"])
         self.actions, self._metrics = np.asarray(host["actions"]), np.asarray(host["metrics"])
         self.waiting = [(np.asarray(rows), np.asarray(returns)) for rows, returns in host["waiting"]]
         self.executors.set_state(host["executors"])

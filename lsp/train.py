@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lsp import checkpoint, envs, growth, layer_files, memory, provenance, resuming, sinks
+from lsp import checkpoint, divergence, envs, growth, layer_files, layering, memory, provenance, resuming, sinks
 from lsp.actor import make_actor
 from lsp.asynchronous import AsyncLoop
 from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.dispatch import RunState, Stream, stream_key
+from lsp.divergence import Diverged as Diverged
 from lsp.envs import EnvironmentFault
 from lsp.episodes import summarize
-from lsp.evaluate import Evaluator
+from lsp.evaluate import Evaluator, describe
 from lsp.executors import making as executors
-from lsp.fields import Fault
 from lsp.growth import Stage
 from lsp.interrupt import Interrupt
 from lsp.loop import Loop
@@ -31,13 +31,9 @@ from lsp.outputs import Outputs
 from lsp.pipelined import PipelinedLoop
 from lsp.run_dir import locked, parse_config, write_document
 from lsp.sweep import Lane, Sweep
-from lsp.types import Episode, Recipe
+from lsp.types import Episode, Executors, Recipe
 
 LOOPS: dict[str, Callable[[Recipe, Any], Loop]] = {"sync": Loop, "sync_pipelined": PipelinedLoop, "async": AsyncLoop}
-
-
-class Diverged(Fault):
-    """Training produced numbers that are not finite. The message is one line."""
 
 
 def seeds(config: Config, purpose: str, count: int) -> list[int]:
@@ -77,25 +73,34 @@ class Run:
         sinks.check(config.track)
         if shared is not None and config.executors.mode != "sync":
             raise ConfigError(f"--executors.mode={config.executors.mode}: must be sync with several --seeds")
-        collect = seeds(config, "collect", config.executors.count)
-        self._executors = executors.make(config, collect, partial(make_actor, config))
+        begun = shared.stage if shared else stage
+        if begun is None:
+            executors.check_rewards(self.config)
+            begun = growth.first(self.config, executors.env_spec(config))
+        self.stage = begun
+        self._executors = self._make_executors()
         spec, judged = self._executors.spec, seeds(config, "evaluate", config.evaluation.episodes)
         self.loop: Loop | Lane
         if shared is None:
             memory.check(config, spec)
-            self._stage = stage or growth.first(self.config, spec)
-            self._recipe = self._stage.recipe(self.config, spec)
-            self.loop = LOOPS[config.executors.mode](self._recipe, self._executors)
+            self.recipe = self.stage.recipe(self.config, spec)
+            self.loop = LOOPS[config.executors.mode](self.recipe, self._executors)
             make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
-            self._evaluator = Evaluator(self._recipe.agent, make_env, config.evaluation.protocols, judged)
+            self._evaluator = Evaluator(self.recipe.agent, make_env, config.evaluation.protocols, judged)
         else:
-            self._stage, self._recipe = shared.stage, shared.recipe
+            self.recipe = shared.recipe
             self.loop = shared.sweep.join(config, self._executors)
             self._evaluator = shared.evaluator.reseeded(judged)
         self._shared = shared is not None
         self._recent: list[Episode] = []  # since the last line of metrics
         self._seconds = 0.0  # of earlier sessions of this run
         self._began = time.perf_counter()
+
+    def _make_executors(self) -> Executors:
+        """Those of the stage."""
+        config = self.config
+        actor = partial(make_actor, config, self.stage.number, growth.to_host(self.stage)["layers"])
+        return executors.make(config, seeds(config, "collect", config.executors.count), actor, self.stage.number)
 
     def train(self, interrupt: Interrupt) -> bool:
         """Go on to the end, or to an interrupt, and write a checkpoint; returns whether the end was reached."""
@@ -104,7 +109,7 @@ class Run:
         shown: deque[float] = deque((episode.episode_return for episode in self._recent), maxlen=10)
         with closing(self.open()) as outputs, closing(Progress(config.steps, loop.step)) as progress:
             while loop.step < config.steps and not interrupt.requested:
-                while growth.due(config, self._stage, loop.step):
+                while growth.due(config, self.stage, loop.step):
                     self._grow(loop, outputs, progress)
                 before = loop.step
                 episodes = loop.advance()
@@ -135,7 +140,7 @@ class Run:
         if crossed(before, step, config.log_every):
             outputs.write_metrics(self._metrics_line())
             self._recent = []
-        ended = step >= config.steps or growth.due(config, self._stage, step)
+        ended = step >= config.steps or growth.due(config, self.stage, step)
         if (ended and config.evaluation.every > 0) or crossed(before, step, config.evaluation.every):
             evaluations = self._evaluate(outputs)
         if crossed(before, step, config.checkpoint_every) and step < config.steps:
@@ -143,22 +148,33 @@ class Run:
         return evaluations
 
     def _grow(self, loop: Loop, outputs: Outputs, progress: Progress) -> None:
-        """Freeze the layer in training, begin the next stage, and judge the policy anew."""
-        self.require_finite(loop.state.agent)
+        self.end_stage()
+        progress.note(growth.announcement(self.config, self.stage, loop.step))
+        stage, recipe = growth.grow(self.config, self.stage, self.recipe, loop)
+        if stage.dropped > 0:
+            progress.note(growth.DROPPED.format(stage.dropped))
+        self._evaluator.judge(recipe.agent)
+        for record in self.begin_stage(stage, recipe, self._evaluator, outputs):
+            progress.note(describe(record, record["returns"], "episodes"))
+
+    def end_stage(self) -> None:
+        """Freeze the layer in training. Raises Diverged."""
+        self.require_finite(self.loop.state.agent)
         if self.config.growth.add_layer:
             self.save_layers()
-        progress.note(f"step {loop.step:,}: layer {len(self._stage.layers)} is done; growing the next")
-        self._stage, self._recipe = growth.grow(self.config, self._stage, self._recipe, loop)
-        if self._stage.dropped > 0:
-            progress.note(f"{self._stage.dropped:.2%} of replay's rows have no latent in the layer's range: dropped")
-        self._evaluator.judge(self._recipe.agent)
-        for record in self._evaluate(outputs) if self.config.evaluation.every > 0 else ():
-            progress.note(describe(record, record["returns"], "episodes"))
+
+    def begin_stage(self, stage: Stage, recipe: Recipe, evaluator: Evaluator, outputs: Outputs) -> list[dict[str, Any]]:
+        """Go on with the next stage, which the loop has begun; judges the policy anew."""
+        self.stage, self.recipe = stage, recipe
+        if isinstance(self.loop, AsyncLoop):  # its workers act with a policy of their own
+            self._executors = self.loop.move(self._make_executors, layering.reward_of(self.config, stage.number))
+        self._evaluator = evaluator.reseeded(seeds(self.config, "evaluate", self.config.evaluation.episodes))
+        return self._evaluate(outputs) if self.config.evaluation.every > 0 else []
 
     def save_layers(self) -> None:
         """Write the frozen layers and that in training, as it stands, to the run's folder."""
         spec, agent = self._executors.spec, self.loop.state.agent
-        for depth, layer in enumerate(growth.freeze(self._stage, self._recipe.config, spec, agent)):
+        for depth, layer in enumerate(growth.freeze(self.stage, self.recipe.config, spec, agent)):
             layer_files.save(self.dir, depth, layer)
 
     def _elapsed(self) -> float:
@@ -167,30 +183,21 @@ class Run:
     def _metrics_line(self) -> dict[str, Any]:
         loop = self.loop
         line = {"step": loop.step, "updates": loop.updates, "seconds": round(self._elapsed(), 3)}
-        line |= {"layer": len(self._stage.layers), "dropped": self._stage.dropped}
+        line |= {"layer": len(self.stage.layers), "dropped": self.stage.dropped}
         line |= {"episodes": len(self._recent)} | summarize(self._recent) | loop.metrics()
         line |= self._executors.stats()
         self.require_finite({name: line[name] for name in ("critic_loss", "policy_loss", "q") if name in line})
         if line.get("bad_priorities", 0.0) > 0:
-            raise self._diverged("a TD error is not finite")
+            raise divergence.diverged("a TD error is not finite", loop.step, self.dir)
         return line
 
     def require_finite(self, tree: Any) -> None:
         """Raise Diverged, naming the first leaf of `tree` that is not finite."""
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            if not np.isfinite(leaf).all():
-                value = np.ravel(leaf)[~np.isfinite(np.ravel(leaf))][0]
-                raise self._diverged(f"{jax.tree_util.keystr(path, simple=True, separator='.')} is {value}")
-
-    def _diverged(self, what: str) -> Diverged:
-        return Diverged(
-            f"training diverged: {what} at step {self.loop.step:,}; checkpoints in {self.dir / 'checkpoints'} are from "
-            "before; start again with a lower --critic.learning-rate, --policy.learning-rate or --flow.max-log-scale"
-        )
+        divergence.require_finite(tree, self.loop.step, self.dir)
 
     def _evaluate(self, outputs: Outputs) -> list[dict[str, Any]]:
         key = stream_key(self.loop.root, Stream.EVALUATE, self.loop.step)
-        now = {"step": self.loop.step, "updates": self.loop.updates, "layer": len(self._stage.layers)}
+        now = {"step": self.loop.step, "updates": self.loop.updates, "layer": len(self.stage.layers)}
         records = [now | record for record in self._evaluator(self.loop.actor_params(), key)]
         for record in records:
             outputs.write_evaluation(record)
@@ -200,11 +207,11 @@ class Run:
         """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged before writing."""
         state = jax.tree.map(np.asarray, self.loop.state)
         self.require_finite(state.agent)
-        replay = self._recipe.replay
+        replay = self.recipe.replay
         size = int(replay.size(state.replay))
         host = {
             "config": to_dict(self.config),
-            "stage": growth.to_host(self._stage),
+            "stage": growth.to_host(self.stage),
             "loop": self.loop.get_state(),
             "recent": [list(episode) for episode in self._recent],
             "seconds": self._elapsed(),
@@ -224,7 +231,8 @@ class Run:
           CheckpointError: a checkpoint that cannot be used.
         """
         resuming.require_same(self.dir, self.config, host["config"])
-        replay = self._recipe.replay
+        self.stage = self.stage._replace(dropped=host["stage"]["dropped"])
+        replay = self.recipe.replay
         shapes = self.loop.release()  # make room: replay may fill half of the memory
         learner = checkpoint.restore(shapes.agent, arrays, "learner")
         filled = jax.eval_shape(lambda state: replay.dump(state, host["replay_size"]), shapes.replay)
@@ -287,11 +295,3 @@ def _train(run: Run) -> bool:
         except EnvironmentFault:
             run.require_finite(run.loop.state.agent)  # a broken policy breaks environments: name the cause
             raise
-
-
-def describe(record: Mapping[str, Any], returns: Sequence[float], what: str) -> str:
-    """A line for people about an evaluation, whose `returns` are those of episodes or of seeds."""
-    text = f"{np.mean(returns):,.0f} ± {np.std(returns):,.0f} over {len(returns)} {what}"
-    if "success" in record:
-        text += f", success {np.mean(record['success']):.0%}"
-    return f"step {record['step']:,}: {record['protocol']} policy returns {text}"

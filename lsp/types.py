@@ -137,6 +137,7 @@ class Episode(NamedTuple):
     terminated: bool  # true where the task ended it, False at a time limit
     info: dict[str, float]  # means over the episode of scalar `info` terms, such as forward speed
     success: float | None = None  # 1 where its last step met the goal, else 0; None of tasks that do not say
+    layer_return: float | None = None  # sum of the rewards of `--layer-rewards`; None where they were the raw ones
 
 
 class Chunk(NamedTuple):
@@ -179,6 +180,9 @@ class Executors(Protocol):
 
     def step(self, actions: ActionSample) -> Chunk:
         """Step every environment once, with actions f32[E, A] each."""
+
+    def set_reward(self, reward: str) -> None:
+        """Reward steps as `--layer-rewards` says of a layer, from now on; n-step returns begin anew."""
 
     def stats(self) -> dict[str, int]:
         """What a line of metrics should say of faults since the start; nothing where there can be none."""

@@ -11,7 +11,9 @@ import pytest
 from lsp import agents
 from lsp import rows as packing
 from lsp.actor import JaxActor, make_actor
+from lsp.agents import stack
 from lsp.dispatch import Stream, act, stream_key
+from tests.agents.test_stack import make_layer
 from tests.builders import SPEC, make_batch, tiny_config
 
 CONFIG = tiny_config(**{"replay.kind": "prioritized", "replay.initial": "td", "executors.count": 6})
@@ -26,7 +28,7 @@ def learner() -> tuple[Any, Any]:
 
 
 def loaded(config: Any, params: Any, part: range = range(3), incarnation: int = 0) -> JaxActor:
-    actor = JaxActor(config, SPEC, part, incarnation)
+    actor = JaxActor(agents.build(config, SPEC).agent, config, SPEC, part, incarnation)
     actor.load([np.asarray(leaf) for leaf in jax.tree.leaves(params)])
     return actor
 
@@ -65,6 +67,20 @@ def test_nothing_is_ranked_for_a_replay_that_would_not_look(learner: tuple[Any, 
 def test_make_actor_confines_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPROC", "")
     monkeypatch.setenv("XLA_FLAGS", "--xla_a=b")
-    assert isinstance(make_actor(CONFIG, SPEC, range(2), 0), JaxActor)
+    assert isinstance(make_actor(CONFIG, 0, (), SPEC, range(2), 0), JaxActor)
     assert os.environ["NPROC"] == "1"
     assert os.environ["XLA_FLAGS"] == "--xla_a=b --xla_cpu_multi_thread_eigen=false"
+
+
+def test_actors_of_a_layer_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built from descriptions, whose frozen values come with the parameters."""
+    monkeypatch.setenv("NPROC", "")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    layers = (make_layer(0), make_layer(1))
+    agent = agents.build(CONFIG, SPEC, layers, 1).agent
+    params = jax.jit(lambda key: agent.actor_params(agent.init(key)))(jax.random.key(3))
+    actor = make_actor(CONFIG, 1, [stack.describe(layer) for layer in layers], SPEC, range(3), 0)
+    actor.load([np.asarray(leaf) for leaf in jax.tree.leaves(params)])
+    expected = jax.jit(partial(act, agent))(params, actor._root, np.int32(2), OBSERVATIONS, np.bool_(False))
+    found = np.concatenate(actor.act(OBSERVATIONS, 2, False), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -13,6 +13,7 @@ from lsp.asynchronous import AsyncLoop
 from lsp.config import Config
 from lsp.dispatch import RunState
 from lsp.executors_config import ExecutorsConfig
+from lsp.loop import Change
 from lsp.types import Recipe
 from tests.fleets import CHUNK, COUNT, DEPTH, assert_no_hole_and_no_duplicate, local_fleet
 from tests.loops import POINT_MASS, make_toy, toy_config, toy_replay
@@ -106,3 +107,40 @@ def test_a_loop_that_goes_on_after_a_checkpoint() -> None:
     for _ in range(30):
         loop.advance()
     assert loop.step > before + 5 * loop._size
+
+
+@pytest.mark.parametrize("reward", [None, "0*env"])
+def test_growth(reward: str | None) -> None:
+    """What has arrived is learned from in the new layer's terms, if it can be, or dropped with the old reward."""
+    toy = make_toy(POINT_MASS)
+    above = toy._replace(encode=lambda _, rows: (rows._replace(action=rows.action + 100), rows.reward > -0.5))
+    loop = started(recipe())
+    every = consumed(loop)
+    while loop.step < 60:
+        loop.advance()
+    loop.get_state()
+    before = [np.concatenate(part) for part in zip(*loop._pool, strict=True)]
+    usable = before[0][:, 6] > -0.5
+    assert 0 < sum(usable) < len(usable)
+    state, updates, grown_at = jax.tree.map(jax.numpy.copy, loop.state), loop.updates, loop.step
+    loop.grow(recipe()._replace(agent=above), state, Change(False, reward is not None, 7, reward))
+    assert loop.updates == updates + 7
+    if reward:
+        assert loop._pool == []
+    else:
+        ((rows, *others),) = loop._pool
+        np.testing.assert_allclose(rows[:, 4:6], before[0][usable][:, 4:6] + 100)
+        for ours, theirs in zip(others, before[1:], strict=True):
+            np.testing.assert_array_equal(ours, theirs[usable])
+    old = loop.executors
+    assert loop.move(lambda: local_fleet(workers=3, seed=1), reward or "env") is loop.executors is not old
+    assert loop.executors.stats() == old.stats()
+    arrived: list[np.ndarray] = []
+    receive = loop._receive
+    loop._receive = lambda haul: (arrived.append(haul.rows), receive(haul))  # type: ignore[method-assign, assignment]
+    for _ in range(60):
+        loop.advance()
+    assert len(set(every)) == len(every) > 200
+    assert np.any(np.concatenate(arrived)[:, 6] != 0) == (reward is None)
+    since, made = (grown_at, loop.updates - updates - 7) if reward else (0, loop.updates - 7)
+    assert made == pytest.approx(loop.step - since - 10, abs=loop._size)

@@ -51,6 +51,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "flow.log_det": ("approximate", "code: sac/policies/latent_space_policy.py, log(1 - tanh^2 + 1e-6)"),
     "flow.linear_embedding": (False, "code: examples/variants.py, preprocessing_output_nonlinearity of ant is relu"),
     "layers": (1, "ours: the study ran one layer, and a second in a run of its own"),
+    "layer_rewards": (("env",), "code: the same environment and reward in both layers"),
     "layer_steps": ((0,), "ours: equal shares; the study's 10,002 epochs and 4,001 are for --layer-steps"),
     "from_layers": ("", "ours"),
     "growth.add_layer": (True, "code: examples/mujoco_all_sac_lsp_hierarchy.py, a policy on top of the old one"),

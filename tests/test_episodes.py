@@ -79,3 +79,22 @@ def test_summary_is_of_means() -> None:
 
 def test_summary_of_nothing() -> None:
     assert summarize([]) == {}
+
+
+def test_return_of_a_layer_s_own_reward() -> None:
+    """Of whole episodes rewarded in one way; the return stays the environment's."""
+    meter = EpisodeMeter()
+    meter.add(1.0, {}, 10.0)
+    second = EpisodeMeter()
+    second.set_state(json.loads(json.dumps(meter.get_state())))
+    second.add(2.0, {}, 20.0)
+    assert second.finish(False)[::5] == (3.0, 30.0)
+    second.add(1.0, {})
+    assert second.finish(False).layer_return is None
+    second.add(1.0, {}, 1.0)
+    second.forget_layer_return()
+    second.add(1.0, {}, 1.0)
+    assert second.finish(False)[::5] == (2.0, None)
+    episodes = [Episode(0.0, 1, False, {}, None, value) for value in (1.0, None, 4.0)]
+    assert summarize(episodes)["layer_return"] == 2.5
+    assert "layer_return" not in summarize(episodes[1:2])

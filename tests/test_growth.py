@@ -9,7 +9,8 @@ import pytest
 
 from lsp import checkpoint, layer_files, metrics, run
 from lsp.loop import Loop
-from tests.runs import assert_same_run, command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
+from tests.runs import assert_same_run, assert_same_state, command, newest, records, snapshot
+from tests.runs import compiled_once as compiled_once
 
 POINT_MASS = {
     "env": "lsp/PointMass-v0",
@@ -41,7 +42,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory, compiled_once: None) -> Path:  # noqa: F811
+def straight(tmp_path_factory: pytest.TempPathFactory, compiled_once: None) -> Path:
     """Two layers in one run, without a stop."""
     folder = tmp_path_factory.mktemp("runs") / "straight"
     assert run.main(flags(folder, **GROWING)) == 0
@@ -126,6 +127,33 @@ def test_controls_run(straight: Path, tmp_path: Path) -> None:
     random = tmp_path / "random"
     assert run.main(flags(random, **GROWING | {"layer-steps": "0,100"})) == 0
     assert [line["layer"] for line in metrics.read(random / "metrics.jsonl")] == [1] * 5
+
+
+def test_a_layer_of_another_reward(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+    """Neither rows nor critics of the old reward go on, whatever the flags say; stopped on the way, and elsewhere."""
+    another = GROWING | {"layer-rewards": "2*env,", "env-kwargs": '{"max_episode_steps": 16}', "executors.count": 2}
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run.main(flags(whole, **another)) == 0
+    assert "whose reward is another: replay and critics begin anew" in capfd.readouterr().err
+    with monkeypatch.context() as patch:
+        stop_at(patch, 210)
+        elsewhere = {"executors.engine": "process", "executors.workers": 2}
+        assert run.main(flags(stopped, **another | elsewhere)) == 130
+    assert run.main([f"--resume={stopped}", "--executors.engine=inproc", "--executors.workers=0"]) == 0
+    assert_same_state(whole, stopped)
+    for name in ("metrics.jsonl", "eval.jsonl"):
+        assert records(whole / name)[-1] == records(stopped / name)[-1]
+    lines = metrics.read(whole / "metrics.jsonl")
+    for line in (line for line in lines if line["episodes"]):
+        assert (line["layer"] == 0) == ("layer_return" in line)
+        assert line.get("layer_return", 2 * line["return"]) == pytest.approx(2 * line["return"])
+    updates = {line["step"]: line["updates"] for line in lines}
+    assert updates[220] == updates[240] == (208 - 50) // 8 * 8  # no warm-up, and learning waits for 50 steps
+    assert updates[300] == updates[240] + (300 - 208 - 50) // 8 * 8
+    arrays, host = checkpoint.load(newest(whole))
+    # None from before; n-step returns hold back two an executor, and two wait for a dispatch.
+    assert host["replay_size"] == arrays["learner"][".actor.return_stats.count"] == 96 - 4 - 4
+    assert arrays["learner"][".actor.observation_stats.count"] == 200 + 88
 
 
 @pytest.mark.parametrize(

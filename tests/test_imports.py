@@ -15,14 +15,16 @@ FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows",
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
 RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "dispatch", "loop")
 COMMANDS = (*CONTRACTS, "commands")
-AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs")
+AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs", "divergence")
 
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
     "commands": ("fields",),
-    **dict.fromkeys(("critic_config", "executors_config", "layering", "goals_config"), ("fields",)),
+    **dict.fromkeys(("critic_config", "executors_config", "layer_rewards", "goals_config"), ("fields",)),
+    "layering": ("fields", "layer_rewards"),
     "config": ("fields", "critic_config", "executors_config", "layering", "goals_config"),
+    "divergence": ("fields",),
     **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
     "episodes": ("types",),
     "returns": ("types", "rows"),
@@ -32,7 +34,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
     "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
-    "executors": (*CONTRACTS, "executors_config", "rows", "returns", "episodes", "envs", "executors"),
+    "executors": (
+        *CONTRACTS, "executors_config", "layer_rewards", "rows", "returns", "episodes", "envs", "executors",
+    ),
     **dict.fromkeys(RECORDS, CONTRACTS),
     "sinks": CONTRACTS,
     "outputs": (*CONTRACTS, "critic_config", "metrics", "sinks"),
@@ -44,13 +48,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "actor": (*LEARNING, "executors_config", "dispatch"),
     "layer_files": (*LEARNING, "checkpoint"),
     "growth": (*RUNNING, *LEARNING, "layer_files"),
-    "sweep": (*RUNNING, "executors_config"),
+    "lane_dispatch": (*CONTRACTS, "executors_config", "dispatch"),
+    "sweep": (*RUNNING, "lane_dispatch"),
+    "growth_lanes": (*RUNNING, *LEARNING, "growth", "sweep"),
     "resuming": (*CONTRACTS, *RECORDS, "layering"),
     "train": (
         *RUNNING, *LEARNING, *AROUND, "envs", "executors", "pipelined", "sweep", "growth", "layer_files", "resuming",
         "sinks", "outputs", "asynchronous", "actor",
     ),
-    "seeds": (*RUNNING, *AROUND, "agents", "envs", "sweep", "train", "growth", "resuming", "outputs"),
+    "seeds": (
+        *RUNNING, *AROUND, "agents", "envs", "executors", "sweep", "train", "growth", "growth_lanes", "resuming",
+    ),
     "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
     "laws": (*LEARNING, *RECORDS, "envs", "growth", "resuming"),
     "report": (*COMMANDS, "reporting", "laws"),

@@ -66,4 +66,4 @@ def test_what_cannot_be_used_is_named(run: Path, damage: str) -> None:
     assert message.endswith("; train it again or choose another run")
     assert "\n" not in message
     if damage == "missing normalizer":
-        assert "observation_stats.variance: the checkpoint has no such leaf" in message
+        assert "its observation normalizer is missing or incomplete (layer.observation_stats.variance);" in message

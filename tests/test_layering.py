@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lsp import cli, layering
-from lsp.config import Config, ConfigError, GrowthConfig, dissertation, to_dict, validate
+from lsp.config import Config, ConfigError, GrowthConfig, dissertation, from_dict, to_dict, validate
 
 
 def test_one_layer_is_the_run_as_it_was() -> None:
@@ -44,6 +44,10 @@ def test_steps_of_layers(flags: list[str], steps: int, layer_steps: tuple[int, .
         (["--layers=2", "--layer-steps=many,20"], "--layer-steps=many: must be a whole number"),
         (["--layers=0"], "--layers=0: must be a whole number from 1"),
         (["--layers=2", "--critic.space=layer"], "--growth.keep-critics=true: must be false, or add --critic.space"),
+        (["--layers=3", "--layer-rewards=a,env"], "--layer-rewards=a,env: must be one for each of --layers=3, such as"),
+        (["--layer-rewards=a,env"], "--layer-rewards=a,env: must be one for each of --layers=1, such as a"),
+        (["--layers=2", "--layer-rewards=a+*b,"], "; 'a+*b' cannot be read"),
+        (["--agent=hindsight", "--layer-rewards=a"], "--layer-rewards=a: must be env with --goals.kind=hindsight"),
         (["--growth.entropy=acton"], "did you mean action"),
     ],
 )
@@ -88,3 +92,19 @@ def test_every_field_says_what_it_is() -> None:
         for statement, following in zip(record.body, [*record.body[1:], ast.Pass()], strict=True):
             if isinstance(statement, ast.AnnAssign) and "Config" not in ast.unparse(statement.annotation):
                 assert isinstance(following, ast.Expr), ast.unparse(statement)
+
+
+def test_rewards_of_layers() -> None:
+    """Nothing stands for the environment's own; what was learned of another reward is not kept."""
+    config = validate(cli.parse(["--layers=3", "--layer-rewards=2*speed, ,env"]).config)
+    assert config.layer_rewards == ("2*speed", "env", "env")
+    assert from_dict(to_dict(config)) == config
+    assert [layering.reward_of(config, stage) for stage in range(3)] == ["2*speed", "env", "env"]
+    assert [layering.keeps_reward(config, stage) for stage in range(3)] == [True, False, True]
+    second, third = (layering.at_growth(config, stage) for stage in (1, 2))
+    assert third == config
+    growth = dataclasses.replace(config.growth, keep_replay=False, keep_critics=False)
+    assert second == dataclasses.replace(config, growth=growth)
+    same = validate(Config(layers=2, layer_rewards=("a+0.5*b", " a + .5*b ")))
+    assert layering.at_growth(same, 1) == same
+    assert layering.reward_of(validate(Config(layers=2)), 1) == "env"

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lsp import loop as loops_module
 from lsp.dispatch import act
+from lsp.loop import Change
 from lsp.replay import make_uniform
 from lsp.types import Chunk, Recipe
 from tests.loops import (
@@ -251,3 +253,48 @@ def test_every_action_and_every_update_has_a_key_of_its_own() -> None:
     jax.effects_barrier()
     assert len(set(keys)) == len(keys) == 1 + 20 + loop.updates
     assert len(set(draws)) == len(draws) == loop.updates > 60
+
+
+# Growth
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("reward", [None, "0*env"])
+def test_rows_on_their_way_at_growth(reward: str | None, n_step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the layer below are re-encoded, here marked by 100, and no others; or dropped with the old reward."""
+    fake = record_only(monkeypatch)
+    make = loops_module.make_dispatches
+    marked = np.zeros(12, np.float32)
+    marked[4:6] = 100
+
+    def encode(_: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return rows + marked, np.ones(len(rows), bool)
+
+    monkeypatch.setattr(loops_module, "make_dispatches", lambda *arguments: make(*arguments)._replace(encode=encode))
+    recipe = toy_recipe(toy_config(count=2, block=4, n_step=n_step))
+    plain, grown = started(recipe), started(recipe)
+    rows: dict[Any, np.ndarray] = {}
+    for loop in (plain, grown):
+        fake.clear()
+        for step in range(42):
+            if loop is grown and step == 10:
+                loop.grow(recipe, loop.state, Change(False, reward is not None, 0, reward))
+            loop.advance()
+        rows[loop] = np.concatenate([part for _, part in fake])
+    ours, theirs = rows[grown], rows[plain]
+    before = 2 * (10 - n_step + 1)  # rows that were complete
+    sent = before // 8 * 8
+    if reward is None:
+        until = 2 * (10 + 1)  # the actions of the next step had been chosen already
+        np.testing.assert_array_equal(ours[:sent], theirs[:sent])
+        np.testing.assert_array_equal(ours[sent:until], theirs[sent:until] + marked)
+        np.testing.assert_array_equal(ours[until:], theirs[until:])
+        return
+    np.testing.assert_array_equal(ours[:sent], theirs[:sent])
+    later = ours[sent:]
+    assert np.all(later[:, 6] == 0)
+    assert np.any(theirs[:, 6] != 0)
+    np.testing.assert_array_equal(later[:2, :6], theirs[20:22, :6] + marked[:6])
+    both = min(len(later), len(theirs) - 20)
+    np.testing.assert_array_equal(later[2:both, :6], theirs[22 : 20 + both, :6])
+    assert both > 50

@@ -165,3 +165,12 @@ def test_reader_that_leaves_early(runs: Path) -> None:
     script = f"{sys.executable} -u -m lsp.report {runs} --no-plot | true"
     result = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stderr == ""
+
+
+def test_growth_is_explained(tmp_path: Path, capsys: Any) -> None:
+    write_run(tmp_path / "grown", [3.0, 4.0, 1.0, 2.0], at=[1000, 2000, 2000, 3000], layers=2)
+    assert report.main([str(tmp_path), "--no-plot"]) == 0
+    out = capsys.readouterr().out
+    assert "  dip  after growth  " in out
+    assert "note: dip: return before growth minus the lowest in the first 100,000 steps after it" in out
+    assert "last 1 evaluation of" in out

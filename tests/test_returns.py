@@ -101,3 +101,12 @@ def test_a_cut_is_a_truncation_that_was_noticed_late(n: int) -> None:
     out = feed(returns, steps[:pause])
     returns.cut()
     np.testing.assert_equal(out + feed(returns, steps[pause:]), feed(NStepReturns(n, OBSERVATION), truncated))
+
+
+@pytest.mark.parametrize("n", N_STEPS)
+def test_a_cleared_stream_is_a_new_one(n: int) -> None:
+    steps = random_stream(1, 0.3)
+    returns = NStepReturns(n, OBSERVATION)
+    feed(returns, steps[:20])
+    returns.clear()
+    np.testing.assert_equal(feed(returns, steps[20:]), feed(NStepReturns(n, OBSERVATION), steps[20:]))

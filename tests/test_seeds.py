@@ -17,6 +17,7 @@ from lsp.run_dir import read_config, read_document
 from tests.runs import Puppet, assert_same_run, command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
 
 WHOLE = {"steps": 240, "log_every": 40, "evaluation__every": 120, "checkpoint_every": 80}
+WHOLE |= {"layers": 2, "layer_steps": "60,180", "growth__critic_warmup": 10}
 FIRST = 30  # steps of random actions, the same to the bit in a sweep and alone
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -35,14 +36,17 @@ class Moody(Puppet):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory, compiled_once: None) -> Path:  # noqa: F811
-    """Two seeds, on two devices, without a stop."""
+    """Two seeds, on two devices, of two layers, without a stop."""
     folder = tmp_path_factory.mktemp("runs") / "straight"
     assert run.main(command(folder, seeds="2:4", **WHOLE)) == 0
     return folder
 
 
 def test_every_seed_is_a_run(straight: Path, tmp_path: Path) -> None:
-    """Same files, same environments and first actions as alone; what is learned is close until chaos parts them."""
+    """Same files, same environments and first actions as alone; what is learned is close until chaos parts them.
+
+    Among the files are the two layers; growth is at the same step, and judged before and after.
+    """
     assert sorted(path.name for path in straight.iterdir()) == ["seed_2", "seed_3"]
     assert run.main(command(tmp_path / "alone", seed=3, **WHOLE)) == 0
     ours, alone = straight / "seed_3", tmp_path / "alone"
@@ -54,7 +58,9 @@ def test_every_seed_is_a_run(straight: Path, tmp_path: Path) -> None:
     for line, alone_line in zip(lines[:2], alone_lines[:2], strict=True):
         del line["seconds"], alone_line["seconds"]
         assert line == pytest.approx(alone_line, rel=0.02, abs=1e-3)
+    assert [line["layer"] for line in lines] == [0] + [1] * 5
     evaluations = metrics.read(ours / "eval.jsonl")
+    assert [(record["step"], record["layer"]) for record in evaluations[::2]] == [(60, 0), (60, 1), (120, 1), (240, 1)]
     assert [record["seeds"] for record in evaluations] == [
         record["seeds"] for record in metrics.read(alone / "eval.jsonl")
     ]
@@ -125,7 +131,7 @@ def test_seeds_that_all_diverge(tmp_path: Path, monkeypatch: Any, capfd: Any) ->
             sweep.answer = lambda lanes: None
 
     monkeypatch.setattr(seeds.Sweep, "answer", answer_and_break)
-    assert run.main(command(folder, **WHOLE | {"seeds": "2:4"})) == 1
+    assert run.main(command(folder, **WHOLE | {"seeds": "2:4", "layers": 1, "layer_steps": 0})) == 1
     err = capfd.readouterr().err
     assert err.count("; the other seeds go on") == 2
     assert "lsp: error: seed 3: training diverged: actor.params is nan at step 80" in err
@@ -164,7 +170,7 @@ def test_seeds_changed_apart_cannot_go_on_together(straight: Path, tmp_path: Pat
     folder = tmp_path / "changed"
     shutil.copytree(straight, folder)
     document = read_document(folder / "seed_3")
-    document["config"]["steps"] = 300
+    document["config"]["log_every"] = 50
     (folder / "seed_3" / "config.json").write_text(json.dumps(document))
     with pytest.raises(ConfigError, match="differs from that of other seeds"):
         seeds.resume(folder, {})

@@ -41,29 +41,38 @@ def with_values(layers: Sequence[Layer], state: LearnerState) -> tuple[Layer, ..
 
 
 def grow(
-    config: Config, spec: EnvSpec, layers: Sequence[Layer], recipe: Recipe, old: LearnerState, key: Key
+    config: Config,
+    spec: EnvSpec,
+    layers: Sequence[Layer],
+    recipe: Recipe,
+    old: LearnerState,
+    key: Key,
+    same_reward: bool = True,
 ) -> LearnerState:
     """The first state of the learner of `recipe`, which keeps of `old` what the configuration says.
 
-    Statistics and temperature always go on; so does the layer, where none is added.
+    Temperature and statistics of observations always go on; so does the layer, where none is added.
 
     Args:
-      config: of the whole run.
+      config: of the whole run, as it applies to this growth (`lsp.layering.at_growth`).
       spec: sizes.
-      layers: frozen ones below the new layer.
+      layers: frozen ones below the new layer. Their values are taken from `old`, so that seeds can grow together.
       recipe: built for the new stage.
       old: the learner's state before.
       key: consumed.
+      same_reward: whether statistics of returns, and the reach of the critics' support, go on, too.
     """
     new, names = recipe.agent.init(key), young(config)
     parts = make_parts(recipe.config, spec, layers, names)
     begins = learner.by_name(parts.flat, {name: name in names for name in parts.flat.sizes})
+    top = Frozen(learner.segment(parts.flat, old.actor.params, "policy"), old.actor.observation_stats)
     actor = new.actor._replace(
         params=jnp.where(begins, new.actor.params, old.actor.params),
         target=old.actor.target if config.growth.keep_critics else new.actor.target,
         observation_stats=old.actor.observation_stats,
-        return_stats=old.actor.return_stats,
-        support=old.actor.support,
+        return_stats=old.actor.return_stats if same_reward else new.actor.return_stats,
+        support=old.actor.support if same_reward else new.actor.support,
+        layers=(*old.actor.layers, top) if config.growth.add_layer else old.actor.layers,
     )
     if not names:
         return LearnerState(actor, old.opt_state)

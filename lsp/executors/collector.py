@@ -55,6 +55,10 @@ class Collector:
         )
         return Haul(rows, returns, self._actor.rank(rows, self._acted), origins, order.version, episodes)
 
+    def set_reward(self, reward: str) -> None:
+        """Reward steps in this way from now on; rows that n-step returns hold back are dropped."""
+        self._executors.set_reward(reward)
+
     def get_state(self) -> dict[str, Any]:
         """The executors' state and how often they acted, a value for each."""
         state = self._executors.get_state()

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lsp import envs
+from lsp import envs, layer_rewards
 from lsp.episodes import EpisodeMeter
 from lsp.returns import NStepReturns
 from lsp.rows import outcome_dim, width
@@ -22,8 +22,19 @@ class Step(NamedTuple):
 class Executor:
     """Steps one environment and keeps the books: n-step rows, discounted return, episode totals."""
 
-    def __init__(self, env: envs.BoxEnv, seed: int, gamma: float, n_step: int) -> None:
-        """Take over `env` (closed with this object); `seed` seeds its generator at the first reset."""
+    def __init__(self, env: envs.BoxEnv, seed: int, gamma: float, n_step: int, reward: str = layer_rewards.OWN) -> None:
+        """Take over `env` (closed with this object).
+
+        Args:
+          env: made by `lsp.envs.make`.
+          seed: of its generator at the first reset.
+          gamma: discount per step.
+          n_step: steps summed into one row.
+          reward: what rows are rewarded with, as `lsp.layer_rewards` reads it. Episodes' returns are raw ones.
+
+        Raises:
+          ConfigError: a reward that cannot be read or imported.
+        """
         self.env = env
         self.spec = envs.spec_of(env)
         self.observation = np.zeros(self.spec.observation_dim, np.float32)
@@ -32,6 +43,7 @@ class Executor:
         self._width = width(*self.spec)
         self._returns = NStepReturns(n_step, self.spec.observation_dim, outcome_dim(self.spec.goals))
         self._meter = EpisodeMeter()
+        self._reward = layer_rewards.make(reward)
         self._discounted_return = 0.0
 
     def reset(self) -> np.ndarray:
@@ -39,11 +51,21 @@ class Executor:
         self.observation, _ = self.env.reset(seed=self._seed)
         return self.observation
 
+    def set_reward(self, reward: str) -> None:
+        """Reward rows in this way from now on; those that n-step returns hold back are dropped. Raises ConfigError."""
+        self._reward = layer_rewards.make(reward)
+        self._returns.clear()
+        self._discounted_return = 0.0
+        self._meter.forget_layer_return()
+
     def step(self, env_action: np.ndarray, layer_action: np.ndarray) -> Step:
         """Step once with f32[A] each; after the end of an episode the next one has begun."""
         dim = self.spec.observation_dim
         action_end = dim + self.spec.action_dim
-        observation, reward, terminated, truncated, info = self.env.step(env_action)
+        observation, env_reward, terminated, truncated, info = self.env.step(env_action)
+        reward, layer_reward = env_reward, None
+        if self._reward is not None:
+            reward = layer_reward = self._judge(self._reward, env_reward, env_action, observation, info)
         self._steps += 1
         row = np.empty(self._width, np.float32)
         row[:dim] = self.observation
@@ -56,9 +78,18 @@ class Executor:
         ended = terminated or truncated
         self._returns.push(row, ended)
         self._discounted_return = self._gamma * self._discounted_return + reward
-        self._meter.add(reward, info)
+        self._meter.add(env_reward, info, layer_reward)
         self.observation = observation
         return Step(self._returns.pop(), self._discounted_return, self._end_episode(terminated) if ended else None)
+
+    def _judge(
+        self, reward: layer_rewards.LayerReward, env_reward: float, action: np.ndarray, after: np.ndarray, info: Any
+    ) -> float:
+        try:
+            return reward(env_reward, self.observation, action, after, info)
+        except layer_rewards.RewardFault as error:
+            where = f"at step {self.env.episode_steps} of an episode of {self.env.name}"
+            raise envs.EnvironmentFault(f"layer reward {reward.text}: {error}, {where}") from error
 
     def _end_episode(self, terminated: bool) -> Episode:
         self._discounted_return = 0.0

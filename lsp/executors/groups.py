@@ -8,7 +8,7 @@ nothing counts twice.
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -83,6 +83,7 @@ class Groups(Executors):
         self._timeout = timeout
         self._silence = [0.0] * workers  # seconds that each has owed an answer
         self._deaths = self._restarts = 0
+        self._reward: str | None = None  # where it is no longer that of `launch`
         for part in self._parts:
             self._workers.append(launch(part, 0))
 
@@ -111,9 +112,18 @@ class Groups(Executors):
             origins=np.concatenate([chunk.origins for chunk in chunks]),
         )
 
+    def set_reward(self, reward: str) -> None:
+        """Reward steps in this way from now on, also in workers that are started again."""
+        self._reward = reward
+        self._ask("set_reward", [reward] * len(self._parts))
+
     def stats(self) -> dict[str, int]:
         """Deaths of executors since the start of this process, and how many of them came back."""
         return {"executor_deaths": self._deaths, "executor_restarts": self._restarts}
+
+    def count_on(self, stats: Mapping[str, int]) -> None:
+        """Go on counting from `stats` of workers that these replace."""
+        self._deaths, self._restarts = stats["executor_deaths"], stats["executor_restarts"]
 
     def get_state(self) -> dict[str, Any]:
         """The state of every executor; the same whatever the engine and the number of workers."""
@@ -161,6 +171,9 @@ class Groups(Executors):
         for attempt in range(1, MAX_DEATHS):
             self._replace(i, reason)
             try:
+                if self._reward is not None:
+                    self._workers[i].send("set_reward", self._reward)
+                    self._receive(i)
                 if request not in ("reset", "set_state"):
                     self._workers[i].send("reset")
                     self._receive(i)

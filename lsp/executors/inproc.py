@@ -41,6 +41,11 @@ class InProcess(Executors):
             origins=origins,
         )
 
+    def set_reward(self, reward: str) -> None:
+        """Reward steps in this way from now on."""
+        for executor in self._executors:
+            executor.set_reward(reward)
+
     def stats(self) -> dict[str, int]:
         """Nothing: executors here live and die with the learner."""
         return {}

@@ -3,12 +3,13 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lsp import envs
+from lsp import envs, layer_rewards, layering
 from lsp.config import Config, ConfigError
 from lsp.executors.collector import Actor
 from lsp.executors.executor import Executor
@@ -16,6 +17,7 @@ from lsp.executors.fleet_process import make_fleet
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import make_process
 from lsp.executors.terminals_last import TerminalsLast
+from lsp.layer_rewards import LayerReward, RewardFault
 from lsp.types import EnvSpec, Executors
 
 
@@ -28,30 +30,43 @@ class ExecutorMaker:
     seeds: Sequence[int]
     gamma: float
     n_step: int
+    reward: str = layer_rewards.OWN
 
     def __call__(self, index: int, incarnation: int = 0) -> Executor:
         """Executor `index`. A later incarnation has episodes of its own. Raises ConfigError."""
         seed = self.seeds[index]
         if incarnation:
             seed = int(np.random.SeedSequence((seed, incarnation)).generate_state(1)[0])
-        return Executor(envs.make(self.env, **self.env_kwargs), seed, self.gamma, self.n_step)
+        return Executor(envs.make(self.env, **self.env_kwargs), seed, self.gamma, self.n_step, self.reward)
 
 
 def make(
-    config: Config, seeds: Sequence[int], make_actor: Callable[[EnvSpec, range, int], Actor] | None = None
+    config: Config,
+    seeds: Sequence[int],
+    make_actor: Callable[[EnvSpec, range, int], Actor] | None = None,
+    stage: int = 0,
 ) -> Executors:
-    """The executors of a configuration; `seeds` has one for each.
+    """The executors of a configuration.
 
-    `make_actor(spec, part, incarnation)`, picklable, is called in the workers of the async mode. Raises ConfigError.
+    Args:
+      config: of the whole run.
+      seeds: one for each executor.
+      make_actor: (spec, part, incarnation), picklable; called in the workers of the async mode.
+      stage: number of the layer in training (`lsp.layering`), whose reward they give.
+
+    Raises:
+      ConfigError: an environment or a reward that cannot be made.
     """
-    executors = _make(config, seeds, make_actor)
+    executors = _make(config, seeds, make_actor, stage)
     return TerminalsLast(executors) if config.executors.queue == "as-coded" else executors
 
 
 def _make(
-    config: Config, seeds: Sequence[int], make_actor: Callable[[EnvSpec, range, int], Actor] | None
+    config: Config, seeds: Sequence[int], make_actor: Callable[[EnvSpec, range, int], Actor] | None, stage: int
 ) -> Executors:
-    maker = ExecutorMaker(config.env, json.loads(config.env_kwargs), tuple(seeds), config.gamma, config.n_step)
+    arguments = json.loads(config.env_kwargs)
+    reward = layering.reward_of(config, stage)
+    maker = ExecutorMaker(config.env, arguments, tuple(seeds), config.gamma, config.n_step, reward)
     count = config.executors.count
     if config.executors.engine == "inproc":
         return InProcess(maker, count)
@@ -83,3 +98,25 @@ def spec_of(maker: ExecutorMaker) -> EnvSpec:
 def cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def env_spec(config: Config) -> EnvSpec:
+    """Sizes of the environment of a configuration. Raises ConfigError."""
+    with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
+        return envs.spec_of(env)
+
+
+def check_rewards(config: Config) -> None:
+    """Try the rewards of all layers on one step of the environment. Raises ConfigError, in one line."""
+    rewards = [LayerReward(text) for text in dict.fromkeys(config.layer_rewards) if text != layer_rewards.OWN]
+    if not rewards:
+        return
+    with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
+        before, _ = env.reset(seed=0)
+        action = np.zeros(envs.spec_of(env).action_dim, np.float32)
+        after, env_reward, _, _, info = env.step(action)
+    for reward in rewards:
+        try:
+            reward(env_reward, before, action, after, info)
+        except RewardFault as error:
+            raise ConfigError(f"--layer-rewards: {reward.text} on {config.env}: {error}") from error

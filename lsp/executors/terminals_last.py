@@ -52,6 +52,12 @@ class TerminalsLast(Executors):
         for entry in entries:
             self._queues[int(entry.row[self._discount] == 0)].append(entry)
 
+    def set_reward(self, reward: str) -> None:
+        """Reward steps in this way from now on; the queue begins anew."""
+        self._executors.set_reward(reward)
+        for queue in self._queues:
+            queue.clear()
+
     def stats(self) -> dict[str, int]:
         """As the executors', and how many terminal rows wait."""
         return self._executors.stats() | {"terminals_queued": len(self._queues[1])}

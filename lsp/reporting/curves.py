@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsp.reporting.anchors import Anchors
-from lsp.reporting.runs import Group
+from lsp.reporting.runs import Group, Run
 from lsp.statistics import iqm, mean, stratified_bootstrap_interval
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ STYLES: tuple[Style, ...] = ((0, ()), (0, (5, 2)), (0, (1, 1.2)))  # tell groups
 GRAY = "#666666"
 MIN_SEEDS_IQM, MIN_SEEDS_BOOTSTRAP = 4, 3
 RESAMPLES = 2_000
+MAX_REPEATS = 1_000  # more evaluations than there can be at one step
 LEGEND_WIDTH = 65  # characters under one panel
 
 
@@ -36,10 +37,11 @@ class Curve(NamedTuple):
 
 def curve(group: Group) -> Curve:
     """Mean over seeds, IQM from four on; band: bootstrapped 95 % interval, their range below three."""
-    steps = group.runs[0].steps
+    moments = _moments(group.runs[0])
     for run in group.runs[1:]:
-        steps = np.intersect1d(steps, run.steps)
-    returns = np.array([run.returns[np.isin(run.steps, steps)] for run in group.runs])
+        moments = np.intersect1d(moments, _moments(run))
+    steps = moments // MAX_REPEATS
+    returns = np.array([run.returns[np.isin(_moments(run), moments)] for run in group.runs])
     statistic = iqm if len(returns) >= MIN_SEEDS_IQM else mean
     center = statistic(returns.T)
     if len(returns) < MIN_SEEDS_BOOTSTRAP:
@@ -48,6 +50,11 @@ def curve(group: Group) -> Curve:
         [stratified_bootstrap_interval(scores[:, None], statistic, resamples=RESAMPLES) for scores in returns.T]
     ).reshape(-1, 2)
     return Curve(steps, center, band[:, 0], band[:, 1])
+
+
+def _moments(run: Run) -> NDArray[np.int64]:
+    """What tells evaluations apart, [T]: the step, and which it is of those at that step."""
+    return run.steps * MAX_REPEATS + run.repeats
 
 
 def draw(groups: Sequence[Group], protocol: str, anchors: Anchors | None = None) -> "Figure":
@@ -68,6 +75,7 @@ def draw(groups: Sequence[Group], protocol: str, anchors: Anchors | None = None)
             _draw_group(panel, group, *_look(labels.index(group.label)))
         if anchors and anchors.env == env:
             _draw_anchors(panel, anchors)
+        _draw_growths(panel, inside)
         _dress(panel, env, inside)
     _draw_legend(figure, {label: _seeds(groups, label) for label in labels}, columns, explanation(groups, protocol))
     return figure
@@ -127,6 +135,15 @@ def _draw_group(panel: "Axes", group: Group, color: str, style: Style) -> None:
         panel.fill_between(line.steps, line.low, line.high, color=color, alpha=0.18, linewidth=0)
     marker = "o" if len(line.steps) == 1 else None
     panel.plot(line.steps, line.center, color=color, linestyle=style, linewidth=2.0, marker=marker)
+
+
+def _draw_growths(panel: "Axes", groups: Sequence[Group]) -> None:
+    for step in sorted({int(step) for group in groups for run in group.runs for step in run.growths}):
+        panel.axvline(step, color=GRAY, linewidth=1.0, linestyle=(0, (4, 2, 1, 2)), zorder=1)
+        panel.annotate(
+            "growth", (step, 1.0), xycoords=panel.get_xaxis_transform(), xytext=(2, -2), textcoords="offset points",
+            fontsize=8, color=GRAY, va="top",
+        )  # fmt: skip
 
 
 def _draw_anchors(panel: "Axes", anchors: Anchors) -> None:

@@ -34,13 +34,37 @@ class Run:
     steps_per_second: float
 
     @property
+    def repeats(self) -> NDArray[np.int64]:
+        """How many evaluations came before each at the same step, [T]: after growth the policy is judged anew."""
+        first = np.searchsorted(self.steps, self.steps)
+        return np.arange(len(self.steps)) - first
+
+    @property
+    def growths(self) -> NDArray[np.int64]:
+        """Steps of growth."""
+        return np.unique(self.steps[self.repeats > 0])
+
+    @property
+    def _last(self) -> NDArray[np.int64]:
+        """Indices of the evaluations that the final score is the mean of.
+
+        They are the last 10, but of the run's second half only, and only of the layer trained last; what is judged
+        right after growth has not been trained.
+        """
+        grown = np.flatnonzero(self.repeats > 0)
+        trained = np.flatnonzero(self.repeats == 0)
+        since = max(grown[grown < trained[-1]], default=-1)
+        counted = trained[(trained > since) & (self.steps[trained] > self.steps[-1] / 2)]
+        return counted[-LAST_EVALUATIONS:]
+
+    @property
     def window(self) -> int:
-        """How many evaluations the final score is the mean of: the last 10, but of the run's second half only."""
-        return min(LAST_EVALUATIONS, int(np.sum(self.steps > self.steps[-1] / 2)))
+        """How many evaluations the final score is the mean of."""
+        return len(self._last)
 
     def final(self, values: NDArray[np.float64]) -> float:
         """Mean of `values` [T] over the final window."""
-        return float(np.mean(values[-self.window :]))
+        return float(np.mean(values[self._last]))
 
 
 class Group(NamedTuple):

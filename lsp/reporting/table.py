@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lsp.reporting import growth
 from lsp.reporting.runs import Group
 from lsp.statistics import (
     iqm,
@@ -38,6 +39,9 @@ class Row(NamedTuple):
     falls: float  # share of the final episodes that ended before the time limit, in [0, 1]
     success: float | None  # share of the final episodes that met their goal, in [0, 1]
     x_velocity: float | None  # forward speed in the final episodes, m/s
+    growth_dip: float | None  # return before growth minus the lowest in the steps after it
+    growth_area: float | None  # under the curve of these steps, in return times environment steps
+    growth_span: int | None  # how many they are
     seconds: float | None  # a run's wall-clock
     steps_per_second: float | None  # environment steps, evaluation included
     p_better: float | None  # probability of improvement against the environment's first group
@@ -57,6 +61,8 @@ HEADER = (
     "falls %",
     "success %",
     "speed m/s",
+    "dip",
+    "after growth",
     "wall-clock",
     "steps/s",
     "P(> first) [95 %]",
@@ -68,14 +74,16 @@ def rows(groups: Sequence[Group]) -> list[Row]:
     first: dict[str, Group] = {}
     for group in groups:
         first.setdefault(group.env, group)
-    return [_row(group, first[group.env]) for group in groups]
+    grown = {env: growth.growth_step([group for group in groups if group.env == env]) for env in first}
+    return [_row(group, first[group.env], grown[group.env]) for group in groups]
 
 
-def _row(group: Group, first: Group) -> Row:
+def _row(group: Group, first: Group, growth_step: int | None) -> Row:
     runs, scores = group.runs, group.scores
     steps, updates = [int(run.steps[-1]) for run in runs], [int(run.updates[-1]) for run in runs]
     low, high = stratified_bootstrap_interval(scores[:, None]) if len(runs) > 1 else (None, None)
     p_better, p_better_low, p_better_high = _improvement(group, first)
+    aftermath = growth.of_group(group, growth_step)
     return Row(
         env=group.env,
         label=group.label,
@@ -91,6 +99,9 @@ def _row(group: Group, first: Group) -> Row:
         falls=float(np.mean([run.final(run.falls) for run in runs])),
         success=_mean([run.final(run.successes) for run in runs]),
         x_velocity=_mean([run.final(run.speeds) for run in runs]),
+        growth_dip=aftermath and aftermath.dip,
+        growth_area=aftermath and aftermath.area,
+        growth_span=aftermath and aftermath.span,
         seconds=_mean([run.seconds for run in runs]),
         steps_per_second=_mean([run.steps_per_second for run in runs]),
         p_better=p_better,
@@ -126,6 +137,8 @@ def cells(row: Row) -> Cells:
         f"{100 * row.falls:.0f}",
         ABSENT if row.success is None else f"{100 * row.success:.0f}",
         _format(row.x_velocity, ".2f"),
+        _score(row.growth_dip),
+        ABSENT if row.growth_area is None or row.growth_span is None else _score(row.growth_area / row.growth_span),
         _clock(row.seconds),
         _format(row.steps_per_second, ",.0f"),
         ABSENT if row.p_better is None else f"{better} [{low}, {high}]",

@@ -234,3 +234,73 @@ def test_state_is_plain() -> None:
         return value.tolist() if isinstance(value, np.ndarray) else value.item()
 
     json.dumps(executor.get_state(), default=plain)
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_a_layer_s_own_reward(n_step: int) -> None:
+    """Rows and discounted returns are of it, an episode's return stays the environment's."""
+    text = "x_velocity-2*env"
+    executor = Executor(envs.make("lsp/RllabAnt-v0", max_episode_steps=LIMIT), 3, GAMMA, n_step, text)
+    bare, chosen = gymnasium.make("lsp/RllabAnt-v0", max_episode_steps=LIMIT), actions(8, LIMIT)
+    executor.reset()
+    bare.reset(seed=3)
+    account = [bare.step(action) for action in chosen]
+    own, raw = ([f(step) for step in account] for f in (lambda s: s[4]["x_velocity"] - 2 * s[1], lambda s: s[1]))
+    steps = run(executor, chosen)
+    discounted = [sum(GAMMA ** (t - k) * own[k] for k in range(t + 1)) for t in range(LIMIT)]
+    assert [step.discounted_return for step in steps] == pytest.approx(discounted)
+    first = rows.unpack(steps[n_step - 1].row, executor.spec.observation_dim)
+    assert first.reward == pytest.approx(sum(GAMMA**k * own[k] for k in range(n_step)), rel=1e-5)
+    assert steps[-1].episode.episode_return == pytest.approx(sum(raw))
+    assert steps[-1].episode.layer_return == pytest.approx(sum(own))
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_another_reward_from_a_step_on(n_step: int) -> None:
+    """No row mixes two rewards, none of the old one comes later, and nothing else changes."""
+    plain, changed = (task("lsp/RllabAnt-v0", 3, n_step, limit=8) for _ in range(2))
+    chosen = actions(8, 16)
+    for executor in (plain, changed):
+        executor.reset()
+        run(executor, chosen[:4])
+    changed.set_reward("2*env")
+    ours, theirs = run(changed, chosen[4:]), run(plain, chosen[4:])
+    assert [step.row is None for step in ours] == [True] * (n_step - 1) + [False] * (13 - n_step)
+    for late, row in zip(ours[n_step - 1 :], theirs[n_step - 1 :], strict=True):
+        got, expected = (rows.unpack(step.row, 125) for step in (late, row))
+        np.testing.assert_array_equal(got.observation, expected.observation)
+        np.testing.assert_allclose(got.reward, 2 * expected.reward, rtol=1e-5)
+    if n_step == 1:  # the return so far is of the new reward alone
+        assert ours[0].discounted_return == pytest.approx(rows.unpack(ours[0].row, 125).reward, rel=1e-5)
+    ended, last = (ours[at].episode for at in (3, 11))
+    assert (ended.episode_return, last.episode_return) == (theirs[3].episode.episode_return, last.layer_return / 2)
+    assert ended.layer_return is None
+    again = task("lsp/RllabAnt-v0", 3, n_step, limit=8)
+    again.reset()
+    again.set_reward("2*env")
+    again.set_state(changed.get_state())
+    np.testing.assert_equal(run(again, chosen), run(changed, chosen))
+
+
+def own_function(observation: Any, action: Any, next_observation: Any, info: Any) -> float:
+    """Tells all that it is given apart."""
+    return float(observation[2] + 10 * next_observation[2] + 100 * action[1] + 1000 * isinstance(info, dict))
+
+
+def test_a_function_is_given_the_step() -> None:
+    executor = Executor(envs.make("lsp/PointMass-v0"), 3, GAMMA, 1, f"{__name__}:own_function")
+    executor.reset()
+    chosen = actions(2, 5)
+    for step, action in zip(run(executor, chosen), chosen, strict=True):
+        row = rows.unpack(step.row, 4)
+        expected = row.observation[2] + 10 * row.next_observation[2] + 100 * action[1] + 1000
+        assert row.reward == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_reward_that_breaks_down() -> None:
+    executor = Executor(envs.BoxEnv(Countdown(), "countdown"), 0, GAMMA, 1, "steps+wings")
+    executor.reset()
+    with pytest.raises(envs.EnvironmentFault) as caught:
+        run(executor, actions(1, 1))
+    assert str(caught.value).startswith("layer reward steps+wings: the environment's info has no 'wings'; ")
+    assert str(caught.value).endswith(", at step 1 of an episode of countdown")

@@ -136,6 +136,20 @@ def test_incarnations_go_on_after_a_resume() -> None:
     assert lives[-1] == {2}
 
 
+def test_a_new_reward_stays_with_those_that_come_back() -> None:
+    """Here a step costs nothing and every row would be worth 0, were it not for the new reward."""
+    pool = groups(2, lambda part, life, number, _: (part[0], life, number) == (0, 0, 9))
+    pool.reset()
+    before = [pool.step(action) for action in ACTIONS[:4]]
+    pool.set_reward("0*env")
+    after = [pool.step(action) for action in ACTIONS[4:]]
+    assert pool.stats() == {"executor_deaths": 2, "executor_restarts": 2}
+    assert all(np.all(chunk.rows[:, 6] != 0) for chunk in before if chunk.complete)
+    assert [chunk.complete for chunk in after[:N_STEP]] == [False] * (N_STEP - 1) + [True]
+    assert all(np.all(chunk.rows[:, 6] == 0) for chunk in after if chunk.complete)
+    assert {life for chunk in after for _, life, _ in chunk.origins.tolist()} == {0, 1}
+
+
 def test_one_that_dies_again_while_it_starts() -> None:
     pool = groups(2, lambda part, life, number, _: part[0] == 2 and (life, number) in ((0, 4), (1, 1)))
     pool.reset()

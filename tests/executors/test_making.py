@@ -12,6 +12,7 @@ from lsp.config import Config, ConfigError, ExecutorsConfig, validate
 from lsp.executors import making
 from lsp.executors.groups import Groups
 from lsp.executors.inproc import InProcess
+from lsp.types import ActionSample
 
 COUNT = 3
 SEEDS = (4, 5, 6)
@@ -60,3 +61,27 @@ def test_what_does_not_go_together(executors: dict[str, Any], message: str) -> N
     with pytest.raises(ConfigError, match=message):
         validate(config(**executors))
     assert validate(dataclasses.replace(config(engine="process", workers=3)))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        (("env", "reward_forwad"), "--layer-rewards: reward_forwad on lsp/RllabAnt-v0: .* did you mean reward_forward"),
+        (("no_such:thing",), "cannot import no_such:thing"),
+        (("reward_forward", "math:dist"), "math:dist raised TypeError"),
+    ],
+)
+def test_rewards_are_tried_out(rewards: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        making.check_rewards(Config(layer_rewards=rewards))
+    making.check_rewards(Config(layer_rewards=("env",), env="no-such-env"))
+    making.check_rewards(Config(layer_rewards=("env", "reward_forward-2*reward_ctrl")))
+
+
+def test_executors_have_the_reward_of_the_layer_in_training() -> None:
+    two = dataclasses.replace(config(), layer_rewards=("env", "2*env"))
+    ours, double = (making.make(two, SEEDS, stage=stage) for stage in (0, 1))
+    for executors in (ours, double):
+        executors.reset()
+    actions = ActionSample(*np.full((2, COUNT, 2), 0.5, np.float32))
+    np.testing.assert_allclose(double.step(actions).returns, 2 * ours.step(actions).returns)

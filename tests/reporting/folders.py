@@ -13,28 +13,34 @@ SPEED = 500  # environment steps a second
 
 
 def write_run(
-    folder: Path, returns: Sequence[float], *, protocols: Sequence[str] = ("sampled",), **fields: Any
+    folder: Path,
+    returns: Sequence[float],
+    *,
+    protocols: Sequence[str] = ("sampled",),
+    at: Sequence[int] | None = None,
+    **fields: Any,
 ) -> Path:
-    """A run with an evaluation every 1,000 steps, of two episodes one below and one above each of `returns`.
+    """A run with an evaluation every 1,000 steps (or `at` others), of two episodes around each of `returns`.
 
     The second protocol returns ten times as much. One episode in two falls; the forward speed is a thousandth of the
     return, where the environment is an ant; where it is a reacher, three episodes in four meet
     their goal. `fields` are of the configuration, with `__` for a dot.
     """
     given = {name.replace("__", "."): value for name, value in fields.items()}
-    config = to_dict(Config()) | {"steps": EVERY * len(returns)} | given
+    steps = at or [EVERY * i for i in range(1, len(returns) + 1)]
+    config = to_dict(Config()) | {"steps": steps[-1]} | given
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"config": config}))
     evaluations, progress = JsonLines(folder / "eval.jsonl"), JsonLines(folder / "metrics.jsonl")
-    for i, value in enumerate(returns, start=1):
-        step = {"step": EVERY * i, "updates": EVERY * i - 500}
+    for now, value in zip(steps, returns, strict=True):
+        step = {"step": now, "updates": now - 500}
         for factor, protocol in zip((1, 10), protocols, strict=False):
             both = [factor * value - 1, factor * value + 1]
             record = {"protocol": protocol, "return": factor * value, "returns": both, "falls": [True, False]}
             speeds = {"info/x_velocity": [each / 1000 for each in both]} if "Ant" in config["env"] else {}
             success = {"success": [True, True, True, False]} if "Reacher" in config["env"] else {}
             evaluations.write(step | record | {"lengths": [1000, 1000]} | speeds | success)
-        progress.write(step | {"seconds": EVERY * i / SPEED})
+        progress.write(step | {"seconds": now / SPEED})
     evaluations.close()
     progress.close()
     return folder

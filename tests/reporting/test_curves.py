@@ -127,3 +127,17 @@ def test_save(tmp_path: Path, suffix: str) -> None:
 )
 def test_format_steps(steps: int, text: str) -> None:
     assert curves.format_steps(steps) == text
+
+
+def test_growth_is_a_step_of_the_curve(tmp_path: Path) -> None:
+    """Judged before and after at one step, the curve falls there; a line marks it. Seeds of several lengths, too."""
+    for seed, count in ((0, 5), (1, 4)):
+        returns = [1.0 + seed, 5.0 + seed, 0.0, 3.0, 9.0][:count]
+        write_run(tmp_path / str(seed), returns, at=[10, 20, 20, 30, 40][:count], seed=seed, steps=40)
+    (group,) = group_by_seed(read_all([tmp_path], "sampled"))
+    line = curves.curve(group)
+    np.testing.assert_array_equal(line.steps, [10, 20, 20, 30])
+    np.testing.assert_array_equal(line.center, [1.5, 5.5, 0, 3])
+    panel = curves.draw([group], "sampled").axes[0]
+    assert [text.get_text() for text in panel.texts] == ["growth"]
+    assert np.asarray(panel.get_lines()[-1].get_xdata()).tolist() == [20, 20]

@@ -170,3 +170,20 @@ def test_other_versions(tmp_path: Path) -> None:
     assert [len(group.runs) for group in grouped(tmp_path)] == [2]
     (new / "config.json").write_text(json.dumps({"config": config | {"seed": 1, "news": "yes"}}))
     assert [group.label for group in grouped(tmp_path)] == ["sac_lsp, news=unset", "sac_lsp, news=yes"]
+
+
+@pytest.mark.parametrize(
+    ("at", "counted"),
+    [
+        ([10, 20, 20, 30, 40], [3, 4]),  # neither the layer below, nor what was not trained
+        ([10, 20, 30, 30, 60, 70], [4, 5]),
+        ([10, 20, 30, 30], [1, 2]),  # growth, and no training since: the layer below
+        ([10, 10, 20, 20, 20, 25], [5]),
+        ([0, 10, 20], [2]),
+    ],
+)
+def test_final_window_of_layers(tmp_path: Path, at: list[int], counted: list[int]) -> None:
+    run = read(write_run(tmp_path / "a", [2.0**i for i in range(len(at))], at=at), "sampled")
+    assert run.window == len(counted)
+    assert run.final(run.returns) == np.mean([2.0**i for i in counted])
+    assert run.growths.tolist() == sorted({step for step in at if at.count(step) > 1})

@@ -70,18 +70,19 @@ def test_cells(rows: list[Row]) -> None:
     row = rows[1]._replace(seconds=3_723.4, steps_per_second=12_345.6, falls=0.126)
     assert table.cells(row) == (
         "lsp/RllabAnt-v0", "prioritized", "3", "1,000 to 2,000", "500 to 1,500", "2,334", "[2,000, 3,001]", "2,002",
-        "13", "-", "2.33", "1:02:03", "12,346", "1.00 [1.00, 1.00]",
+        "13", "-", "2.33", "-", "-", "1:02:03", "12,346", "1.00 [1.00, 1.00]",
     )  # fmt: skip
     assert table.cells(rows[2])[5:8] == ("-3.50", "-", "-3.50")
 
 
 def test_columns_that_say_nothing_are_left_out(rows: list[Row]) -> None:
     everything = table.lines(rows)
-    assert tuple(everything[0]) == tuple(name for name in table.HEADER if name != "success %")
-    assert [len(line) for line in everything] == [len(table.HEADER) - 1] * 5
+    unknown = {"success %", "dip", "after growth"}
+    assert tuple(everything[0]) == tuple(name for name in table.HEADER if name not in unknown)
+    assert [len(line) for line in everything] == [len(table.HEADER) - 3] * 5
     header, line = table.lines(rows[2:3])
-    assert set(table.HEADER) - set(header) == {"success %", "P(> first) [95 %]"}
-    assert set(table.HEADER) - set(table.lines(rows[3:])[0]) == {"success %", "speed m/s", "P(> first) [95 %]"}
+    assert set(table.HEADER) - set(header) == unknown | {"P(> first) [95 %]"}
+    assert set(table.HEADER) - set(table.lines(rows[3:])[0]) == unknown | {"speed m/s", "P(> first) [95 %]"}
     assert line[list(header).index(table.INTERVAL)] == "-"
 
 
@@ -118,3 +119,17 @@ def test_csv_holds_everything(rows: list[Row], tmp_path: Path) -> None:
     for line, row in zip(found, rows, strict=True):
         for name, value in row._asdict().items():
             assert line[name] == ("" if value is None else str(value))
+
+
+def test_columns_of_growth(tmp_path: Path) -> None:
+    """Only where a run grows; then also of those that do not, which is what the noise alone does."""
+    flat = write_run(tmp_path / "flat", [100.0] * 4)
+    assert "dip" not in table.lines(table.rows(group_by_seed(read_all([flat], "sampled"))))[0]
+    write_run(tmp_path / "grown", [300.0, 400.0, 150.0, 250.0, 500.0], at=[1000, 2000, 2000, 3000, 4000], layers=2)
+    grown = group_by_seed(read_all([tmp_path], "sampled"))
+    first, second = table.rows(grown)
+    assert (first.growth_dip, first.growth_area, first.growth_span) == (0.0, 200_000.0, 2000)
+    assert (second.growth_dip, second.growth_area, second.growth_span) == (250.0, 575_000.0, 2000)
+    header, *lines = table.lines([first, second])
+    at = list(header).index("dip")
+    assert [tuple(line[at : at + 2]) for line in lines] == [("0.00", "100"), ("250", "288")]
