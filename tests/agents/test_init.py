@@ -42,6 +42,8 @@ SWITCHES: dict[str, Any] = {
     "critic.layer_norm": False,
     "critic.value_network": True,
     "critic.target": "mean",
+    "critic.target_min": -1.0,
+    "critic.target_max": 1.0,
     "critic.loss": "huber",
     "critic.tau": 0.5,
     "critic.learning_rate": 0.1,
