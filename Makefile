@@ -20,7 +20,7 @@ run: $(VENV)/.installed ## train the base agent; flags go into ARGS, e.g. make r
 	$(VENV)/bin/python -m lsp.run --agent=sac_lsp $(ARGS)
 
 test: lint ## lint, type-check and test; pytest's options go into ARGS, e.g. make test ARGS="-k flows"
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed-test ## lint and type-check
 	$(VENV)/bin/python -m ruff check

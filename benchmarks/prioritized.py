@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from timing import Seconds, alternate, core_share, ratio
 
-from lsp import rows
+from lsp import huge_pages, rows
 from lsp.replay import make_prioritized, make_uniform
 from lsp.types import Array, Batch, Key, Replay, Transition
 
@@ -49,6 +49,7 @@ def full(replay: Replay, capacity: int, rng: np.random.Generator) -> Any:
     chunk = random_rows(rng, min(FILL, capacity))
     state = jax.jit(replay.init)(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), chunk))
     add = jax.jit(replay.add, donate_argnums=0)
+    huge_pages.advise(state)  # as a training loop does
     for _ in range(-(-capacity // FILL)):
         state = add(state, chunk, td_errors(rng, len(chunk.reward)))
     return jax.block_until_ready(state)

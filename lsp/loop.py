@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lsp import huge_pages
 from lsp.config import Config
 from lsp.dispatch import RunState, make_dispatches
 from lsp.types import (
@@ -84,7 +85,7 @@ class Loop:
         self._updates_per_dispatch = math.ceil(config.utd * config.block * config.executors.count)
         self._dispatches = make_dispatches(recipe, executors.spec, self._updates_per_dispatch)
         self.root = jax.random.key(config.seed)
-        self.state = self._dispatches.init(self.root)
+        self.state = huge_pages.advise(self._dispatches.init(self.root))
         self._params: Params | None = None
         self._metrics: Array | np.ndarray = np.zeros(0, np.float32)
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []  # rows and returns since the last dispatch
@@ -110,7 +111,7 @@ class Loop:
 
     def grow(self, recipe: Recipe, state: RunState, change: Change) -> None:
         """Go on with the next stage of a run: its recipe, and its first state."""
-        self.config, self.state, self._params = recipe.config, state, None
+        self.config, self.state, self._params = recipe.config, huge_pages.advise(state), None
         self._dispatches = make_dispatches(recipe, self.executors.spec, self._updates_per_dispatch)
         self._metrics = np.zeros(0, np.float32)
         self.updates += change.extra_updates
@@ -197,7 +198,7 @@ class Loop:
         """Go on from `get_state`'s result and the device's part."""
         self.step, self.updates = host["step"], host["updates"]
         self._terms = Terms(*host["stage"])
-        self.state, self._params = state, None
+        self.state, self._params = huge_pages.advise(state), None
         self._actions, self._metrics = np.asarray(host["actions"]), np.asarray(host["metrics"])
         self._waiting = [(np.asarray(rows), np.asarray(returns)) for rows, returns in host["waiting"]]
         self.executors.set_state(host["executors"])

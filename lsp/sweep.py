@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lsp import huge_pages
 from lsp.config import Config
 from lsp.dispatch import RunState
 from lsp.lane_dispatch import make_dispatches, over_lanes, set_lane
@@ -44,7 +45,7 @@ class Sweep:
         self.roots = jnp.stack([jax.random.key(seed) for seed in padded]).reshape(self._shape)
         self.updates_per_dispatch = math.ceil(config.utd * config.block * config.executors.count)
         self.dispatches = make_dispatches(recipe, spec, self.updates_per_dispatch, devices)
-        self.state = self.dispatches.init(self.roots)
+        self.state = huge_pages.advise(self.dispatches.init(self.roots))
         self._set_lane = jax.pmap(set_lane, in_axes=(0, None, None, 0), donate_argnums=0, devices=devices)
         self._params: Params | None = None
         self._metrics: Array | np.ndarray | None = None  # [D, N, M] of the latest updates

@@ -19,7 +19,7 @@ AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs", "divergence")
 
 # What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
 LAYERS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt"), ()),
+    **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt", "huge_pages"), ()),
     "commands": ("fields",),
     **dict.fromkeys(("critic_config", "executors_config", "layer_rewards", "goals_config"), ("fields",)),
     "layering": ("fields", "layer_rewards"),
@@ -43,13 +43,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "memory": (*LEARNING, "dispatch"),
     "evaluate": (*CONTRACTS, "episodes"),
     "dispatch": (*CONTRACTS, "executors_config", "rows"),
-    "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate", "dispatch"),
+    "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate", "dispatch", "huge_pages"),
     **dict.fromkeys(("pipelined", "asynchronous"), (*CONTRACTS, "dispatch", "loop", "executors.fleet")),
     "actor": (*LEARNING, "executors_config", "dispatch"),
     "layer_files": (*LEARNING, "checkpoint"),
     "growth": (*RUNNING, *LEARNING, "layer_files"),
     "lane_dispatch": (*CONTRACTS, "executors_config", "dispatch"),
-    "sweep": (*RUNNING, "lane_dispatch"),
+    "sweep": (*RUNNING, "lane_dispatch", "huge_pages"),
     "growth_lanes": (*RUNNING, *LEARNING, "growth", "sweep"),
     "resuming": (*CONTRACTS, *RECORDS, "layering"),
     "train": (
