@@ -86,6 +86,7 @@ def begin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
     assert set(os.listdir(SHARED)) <= shared
 
 
+@pytest.mark.audit
 def test_an_error(begin: Callable[..., Session]) -> None:
     arguments = {"env": "tests.runs:Puppet", "env-kwargs": json.dumps({"event": "raise", "at": 30})}
     run = begin(steps=1000, **arguments, **UNLEARNED)
@@ -95,6 +96,7 @@ def test_an_error(begin: Callable[..., Session]) -> None:
     assert run.learner.returncode == 1
 
 
+@pytest.mark.audit
 def test_ctrl_c(begin: Callable[..., Session], tmp_path: Path) -> None:
     """It goes to all processes of the terminal; the learner still needs the others for its checkpoint."""
     run = begin(**LONG, **UNLEARNED)
