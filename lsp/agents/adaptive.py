@@ -57,18 +57,15 @@ def _double(parts: Parts, state: LearnerState) -> LearnerState:
     assert actor.support is not None
     matrix, offset = categorical.regrid(make_support(parts.config.critic), FACTOR)
 
-    def logits(layer: Array) -> Array:
-        return _on_outputs(parts, parts.flat, layer, lambda kernel: kernel @ matrix, lambda b: b @ matrix + offset)
+    def regrid(flat: FlatParams, vector: Array, offset: Array) -> Array:
+        return _on_outputs(parts, flat, vector, lambda kernel: kernel @ matrix, lambda bias: bias @ matrix + offset)
 
-    def moments(layer: Array) -> Array:  # both are averages of what a logit's gradient is, and stay with their logit
-        return _on_outputs(parts, parts.flat, layer, lambda kernel: kernel @ matrix, lambda b: b @ matrix)
-
-    target = _on_outputs(
-        parts, parts.flat_target, actor.target, lambda kernel: kernel @ matrix, lambda b: b @ matrix + offset
-    )
+    still = jnp.zeros_like(offset)  # Adam's moments are averages over a logit's gradients, and stay with their logit
+    adam = adam._replace(mu=regrid(parts.flat, adam.mu, still), nu=regrid(parts.flat, adam.nu, still))
+    params = regrid(parts.flat, actor.params, offset)
+    target = regrid(parts.flat_target, actor.target, offset)
     wide = SupportRange(actor.support.scale * FACTOR, jnp.zeros(()))
-    adam = adam._replace(mu=moments(adam.mu), nu=moments(adam.nu))
-    return LearnerState(actor._replace(params=logits(actor.params), target=target, support=wide), (adam, *rest))
+    return LearnerState(actor._replace(params=params, target=target, support=wide), (adam, *rest))
 
 
 def _on_outputs(
