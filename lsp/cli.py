@@ -34,7 +34,8 @@ class Options:
     resume: str = ""
     """Folder of a run, or of many seeds, to go on with where its newest checkpoint stands. No other flag is needed;
     --steps, --log-every, --checkpoint-every, --milestone-every, --evaluation.every, --track and --executors.engine,
-    .workers, .address and .timeout may change."""
+    .workers, .address and .timeout may change, and what comes later: --layers, --layer-steps and, while the first
+    layer trains, --growth."""
     dry_run: bool = False
     """Print the whole configuration and the memory that replay needs, and end."""
     version: bool = False

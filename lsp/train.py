@@ -230,7 +230,7 @@ class Run:
           ConfigError: `config.json` was changed since.
           CheckpointError: a checkpoint that cannot be used.
         """
-        resuming.require_same(self.dir, self.config, host["config"])
+        resuming.require_same(self.dir, self.config, host)
         self.stage = self.stage._replace(dropped=host["stage"]["dropped"])
         replay = self.recipe.replay
         shapes = self.loop.release()  # make room: replay may fill half of the memory
@@ -271,7 +271,7 @@ def start(config: Config, run_dir: Path) -> bool:
 def resume(run_dir: Path, overrides: Mapping[str, Any]) -> bool:
     """Go on with a run exactly where its newest checkpoint stands; returns whether the end was reached.
 
-    `overrides` maps dotted field names to new values, of `RESUMABLE` only; `config.json` takes them over.
+    `overrides` maps dotted field names to new values, of `RESUMABLE` and `AHEAD` only; `config.json` takes them over.
 
     Raises:
       ConfigError: not a run, or a change that would make it another run.

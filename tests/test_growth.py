@@ -91,6 +91,18 @@ def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, c
     assert snapshot(folder / "layers") == snapshot(straight / "layers")
 
 
+def test_a_finished_run_goes_on_with_another_layer(straight: Path, tmp_path: Path, capfd: Any) -> None:
+    """And is then the run of two layers."""
+    folder = tmp_path / "finished"
+    growing = {**GROWING, "layers": 1, "layer-steps": 0}
+    assert run.main(flags(folder, **growing, steps=208)) == 0
+    assert run.main([f"--resume={folder}", "--layers=2", "--steps=304"]) == 2
+    assert "such as --layer-steps=208,96" in capfd.readouterr().err
+    assert run.main([f"--resume={folder}", "--layers=2", "--layer-steps=208,96"]) == 0
+    assert_same_run(straight, folder)
+    assert snapshot(folder / "layers") == snapshot(straight / "layers")
+
+
 def test_the_study_s_growth_on_layers_of_another_run(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Everything fresh, critics of latents, likelihood ratio; two more layers on the two, and stopped on the way."""
     study = {

@@ -1,12 +1,14 @@
 """What a resumed run may change, and what it is cut back to. Whole runs: `test_train.py`; faults: `test_faults.py`."""
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lsp import checkpoint, presets, resuming, run_dir
-from lsp.config import ConfigError, to_dict, validate
+from lsp.config import Config, ConfigError, to_dict, validate
 
 
 def write(folder: Path, **changes: object) -> dict[str, object]:
@@ -35,11 +37,54 @@ def test_more_steps_are_the_last_layer_s(tmp_path: Path) -> None:
     assert resuming.overridden(tmp_path, {"steps": 650})["config"]["layer_steps"] == [300, 350]
 
 
+def host_state(config: Config, stage: int, step: int) -> dict[str, Any]:
+    """What these functions read of a checkpoint's."""
+    return {"config": to_dict(config), "stage": {"number": stage, "layers": [{}] * stage}, "loop": {"step": step}}
+
+
 def test_a_configuration_edited_by_hand_is_refused(tmp_path: Path) -> None:
-    saved = to_dict(presets())
-    resuming.require_same(tmp_path, validate(presets()), saved | {"log_every": 7})
-    with pytest.raises(ConfigError, match=r"config.json has --gamma=0.99, its checkpoint was saved with 0.5: put that"):
-        resuming.require_same(tmp_path, validate(presets()), saved | {"gamma": 0.5})
+    config = validate(presets())
+    host = host_state(config, 0, 10)
+    resuming.require_same(tmp_path, dataclasses.replace(config, log_every=7), host)
+    with pytest.raises(ConfigError, match=r"config.json has --gamma=0.5, its checkpoint was saved with 0.99: put that"):
+        resuming.require_same(tmp_path, dataclasses.replace(config, gamma=0.5), host)
+
+
+def layered(*layer_steps: int, identity: bool = True) -> Config:
+    growth = dataclasses.replace(presets().growth, identity=identity)
+    layers = len(layer_steps)
+    return dataclasses.replace(
+        presets(), layers=layers, layer_steps=layer_steps if layers > 1 else (0,), steps=sum(layer_steps), growth=growth
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "stage", "after"),
+    [
+        (layered(300), 0, layered(300, 200, identity=False)),  # a run that is done goes on with a layer
+        (layered(300, 200), 0, layered(400, 300, 100, identity=False)),
+        (layered(300, 200), 1, layered(300, 100, 200)),
+        (layered(300, 200), 1, layered(300, 500)),
+        (layered(200, 300), 0, layered(500)),
+    ],
+)  # fmt: skip
+def test_what_comes_later_may_change(before: Config, stage: int, after: Config, tmp_path: Path) -> None:
+    resuming.require_same(tmp_path, after, host_state(before, stage, 300))
+
+
+@pytest.mark.parametrize(
+    ("before", "stage", "after", "message"),
+    [
+        (layered(300), 0, layered(250, 250), r"--layer-steps=250,250: the run is at step 300 of layer 1; such as "
+                                             r"--layer-steps=300,200"),
+        (layered(300, 200), 1, layered(200, 300), r"--layer-steps=200,300: .* such as --layer-steps=300,0"),
+        (layered(300, 200), 1, layered(500), r"--layer-steps=0: "),
+        (layered(300, 200), 1, layered(300, 200, identity=False), "--growth.identity cannot change any more: a layer "),
+    ],
+)  # fmt: skip
+def test_what_has_happened_may_not(before: Config, stage: int, after: Config, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resuming.require_same(tmp_path, after, host_state(before, stage, 300))
 
 
 def test_lines_are_cut_back_and_a_shorter_file_is_an_error(tmp_path: Path) -> None:
