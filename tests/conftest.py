@@ -1,4 +1,6 @@
-"""What every test runs under: two fake CPU devices, and an error where arrays of different rank would broadcast."""
+"""What every test runs under: two fake CPU devices, and an error where arrays of different rank would broadcast.
+
+XLA compiles in haste here: the programs are the same, only slower."""
 
 import ctypes.util
 import os
@@ -9,10 +11,15 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 # Where libEGL is missing, MUJOCO_GL=egl does not stop rendering alone: `import mujoco` itself fails.
 os.environ["MUJOCO_GL"] = "egl" if ctypes.util.find_library("EGL") else "disabled"
 
+# Compiling takes most of the tests' time; what must be compiled as for users asks for it (`compiled_fully`).
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 # JAX reads its environment when imported, so these imports stay below the assignments.
 import jax
 import numpy as np
 import pytest
+
+from tests.hlo import optimized
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -21,6 +28,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def x64() -> Iterator[None]:
     """Float64 within the test, for laws that float32 rounding would blur."""
     with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def compiled_fully() -> Iterator[None]:
+    """Full optimization, for tests that run longer than they compile."""
+    with optimized():
         yield
 
 

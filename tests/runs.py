@@ -41,12 +41,11 @@ ACTIONS = Box(-1.0, 1.0, (8,), np.float32)
 
 @pytest.fixture(scope="module")
 def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What one run compiles the next ones find, in this process and in those it starts. Compiled in haste."""
+    """What one run compiles the next ones find, in this process and in those it starts."""
     compiling = {
         "jax_compilation_cache_dir": (None, str(tmp_path_factory.getbasetemp() / "compiled")),
         "jax_persistent_cache_min_compile_time_secs": (1.0, 0.0),
         "jax_persistent_cache_min_entry_size_bytes": (0, -1),
-        "jax_disable_most_optimizations": (False, True),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, (_, ours) in compiling.items():

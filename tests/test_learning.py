@@ -49,6 +49,8 @@ def two_modes(x: Array) -> Array:
 
 TASKS = (quadratic, two_modes)
 
+pytestmark = pytest.mark.usefixtures("compiled_fully")
+
 
 class Learned(NamedTuple):
     """What training ends at."""

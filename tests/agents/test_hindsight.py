@@ -160,6 +160,7 @@ def test_an_environment_of_which_only_compute_reward_is_known_learns_the_same(tm
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_fully")
 def test_the_reacher_learns_within_a_minute(tmp_path: Path) -> None:
     """Sparse rewards of -1 and 0, of which one step in a thousand meets a goal at random."""
     flags = {"steps": 6000, "evaluation.every": 6000, "evaluation.episodes": 20, "replay.capacity": 10000}

@@ -1,8 +1,6 @@
 """The sum-tree against naive twins over long histories, and its laws: exact sums, no empty leaf drawn, fair draws."""
 
 import functools
-import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +12,7 @@ from scipy import stats
 
 from lsp.replay import sum_tree
 from tests import reference
+from tests.hlo import whole_array_copies
 
 MILLION = 2**20
 Cycle = Callable[[sum_tree.SumTree, jax.Array], tuple[sum_tree.SumTree, Any]]
@@ -168,14 +167,6 @@ def test_vmap_and_scan_change_nothing(rng: np.random.Generator) -> None:
         assert_same_tree(tree, np.asarray(tree.levels[-1]).ravel()[:1000])
 
 
-def whole_array_copies(function: Callable[..., Any], *shapes: Any) -> tuple[list[tuple[str, str]], int]:
-    """Copies and selects of large arrays in the optimized program, and bytes it needs beside arguments and results."""
-    compiled = jax.jit(function, donate_argnums=0).lower(*shapes).compile()
-    found = re.findall(r"= \w+\[([\d,]+)\]\S* (copy|select)\(", compiled.as_text())
-    large = [(operation, dims) for dims, operation in found if math.prod(map(int, dims.split(","))) >= 50_000]
-    return large, compiled.memory_analysis().temp_size_in_bytes
-
-
 @pytest.mark.parametrize("body", [cycle, cycles])
 @pytest.mark.parametrize("seeds", [None, 2])
 def test_no_copy_of_the_tree(body: Cycle, seeds: int | None) -> None:
@@ -184,7 +175,7 @@ def test_no_copy_of_the_tree(body: Cycle, seeds: int | None) -> None:
     if seeds is not None:
         stack = lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype)  # noqa: E731
         tree, key, body = jax.tree.map(stack, tree), stack(key), jax.vmap(body)
-    large, temporaries = whole_array_copies(body, tree, key)
+    large, temporaries = whole_array_copies(body, tree, key, min_elements=50_000)
     assert large == []
     assert temporaries < 250_000
 
@@ -194,7 +185,7 @@ def test_a_copy_would_be_seen() -> None:
         return leaves.at[indices].set(1.0), leaves[indices]
 
     shapes = jax.ShapeDtypeStruct((MILLION,), jnp.float32), jax.ShapeDtypeStruct((128,), jnp.int32)
-    large, temporaries = whole_array_copies(careless, *shapes)
+    large, temporaries = whole_array_copies(careless, *shapes, min_elements=50_000)
     assert large != []
     assert temporaries > 4_000_000
 
