@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
-from lsp.fields import Count, Natural, NonNegative, PositiveOrInf
+from lsp.fields import Count, Natural, NonNegative, Positive, PositiveOrInf
 from lsp.layer_rewards import FORM, OWN, parse, readable
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class GrowthConfig:
     entropy: Literal["latent", "action"] = "latent"
     """Entropy term of layers above the first: the divergence of their latent from N(0, I), which is that of the policy
     from the frozen one; or, as in the first layer, the entropy of the action in [-1, 1]."""
+    divergence_per_dim: Positive = 0.5
+    """Where the temperature is learned and the entropy is of the latent: target of that divergence, in nats per action
+    dimension. The entropy of the action is no target there: a large alpha pulls to the frozen policy, not to chance."""
     reward_scale: NonNegative = 0.0
     """Factor on rewards from the second layer on; 0 stands for --reward-scale."""
     prefix_observation: bool = False

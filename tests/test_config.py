@@ -63,6 +63,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "growth.keep_critics": (False, "code: the same, new Q and V"),
     "growth.critic_warmup": (0, "code: the same"),
     "growth.entropy": ("latent", "code: the same, log pi of the latent and its normal prior"),
+    "growth.divergence_per_dim": (0.5, "ours: unused where the temperature is fixed"),
     "growth.reward_scale": (3.0, "code: the same, scale_reward of ant-resume-training"),
     "growth.prefix_observation": (False, "ours"),
     "critic.count": (1, "code: examples/mujoco_all_sac.py, one Q"),

@@ -28,7 +28,8 @@ class Parts(NamedTuple):
     flat: learner.FlatParams
     flat_target: learner.FlatParams
     optimizer: optax.GradientTransformation
-    target_entropy: float
+    target_entropy: float  # of the action in [-1, 1], in nats
+    target_divergence: float  # of a latent from N(0, I), in nats
 
 
 def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), young: Sequence[str] = ()) -> Parts:
@@ -75,6 +76,7 @@ def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
         flat_target=learner.make_flat_params(lambda key: {bootstrap: init(key)[bootstrap]}),
         optimizer=learner.make_adam(flat, rates, [name for name in young if name in flat.sizes]),
         target_entropy=config.temperature.target_entropy_per_dim * spec.action_dim,
+        target_divergence=config.growth.divergence_per_dim * spec.action_dim,
     )
 
 

@@ -20,7 +20,7 @@ from lsp.agents.critics import Target
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, bootstrap_name, make_parts
 from lsp.agents.policy import Observed, PolicySample
-from lsp.agents.stack import Encode, Layer, make_encode
+from lsp.agents.stack import Layer, make_encode
 from lsp.config import Config
 from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Params, Transition, UpdateInfo
 
@@ -54,8 +54,7 @@ def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
 
     `young` names the networks that begin with this layer, where the others go on (`lsp.agents.growing`).
     """
-    parts = make_parts(config, spec, layers, young)
-
+    parts, encode = make_parts(config, spec, layers, young), make_encode(config.growth.max_latent, layers)
     return Agent(
         init=partial(_init, parts, spec),
         observe=partial(_observe, parts),
@@ -68,7 +67,7 @@ def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
         act_random=lambda params, observation, key: parts.policy.random(params.layers, observation, key),
         update=partial(_update, parts),
         priority=partial(_priority, parts),
-        encode=partial(_encode, make_encode(config.growth.max_latent, layers)) if layers else None,
+        encode=(lambda params, rows: encode(params.layers, rows)) if layers else None,
     )
 
 
@@ -130,10 +129,6 @@ def _reward_factor(parts: Parts, actor: ActorParams) -> Array | float:
 def _alpha(actor: ActorParams, params: Params) -> Array:
     """The temperature, in the critics' units, f32[]."""
     return jnp.exp(params["log_alpha"]) / adaptive.scale(actor)
-
-
-def _encode(encode: Encode, params: ActorParams, rows: Transition) -> tuple[Transition, Array]:
-    return encode(params.layers, rows)
 
 
 def _act(parts: Parts, params: ActorParams, observation: Array, key: Key) -> ActionSample:
@@ -198,6 +193,13 @@ def _divergence(parts: Parts, actor: ActorParams, sample: PolicySample) -> Array
     return sample.log_prob + sample.env_action.shape[-1] * math.log(2.0)
 
 
+def _temperature_loss(parts: Parts, actor: ActorParams, log_alpha: Array, sample: PolicySample) -> Array:
+    """That of what alpha weighs: the entropy of the action, or minus the divergence of a latent from its prior."""
+    if actor.layers and parts.config.growth.entropy == "latent":
+        return losses.temperature_loss(log_alpha, _divergence(parts, actor, sample), -parts.target_divergence)
+    return losses.temperature_loss(log_alpha, sample.log_prob, parts.target_entropy)
+
+
 def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array) -> Target:
     """Soft target of Q from parameters before the update; the next action is at `latent` [B, A]. No gradient."""
     target = parts.flat_target.unravel(actor.target)
@@ -230,11 +232,9 @@ def _loss(
     params = parts.flat.unravel(flat_params)
     alpha = stop_gradient(_alpha(actor, params))
     s, weights = prepared.policy_observation, prepared.policy_weights
-
     outputs = parts.critic.apply(params["critic"], prepared.observation, prepared.action)
     critic_loss, priorities, metrics = head.loss(outputs, target, prepared.weights)
     q = head.values(outputs)
-
     sample = _policy_sample(parts, params, actor, prepared, latent)
     frozen_critic = stop_gradient(params["critic"])
     outputs = parts.critic.apply(frozen_critic, s, _sample_action(parts, actor, sample))
@@ -251,7 +251,7 @@ def _loss(
         policy_loss = losses.likelihood_ratio_policy_loss(sample.layer_log_prob, q_policy, value, cost, weights)
     total += policy_loss
     if config.temperature.learned:
-        total += losses.temperature_loss(params["log_alpha"], sample.log_prob, parts.target_entropy)
+        total += _temperature_loss(parts, actor, params["log_alpha"], sample)
     metrics |= {
         "critic_loss": critic_loss,
         "policy_loss": policy_loss,

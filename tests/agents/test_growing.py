@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lsp import agents, flows, hierarchy, normalizers
-from lsp.agents import growing, learner, stack
+from lsp.agents import growing, learner, sac_lsp, stack
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, make_parts
 from lsp.agents.policy import Observed
@@ -218,6 +218,21 @@ def test_the_divergence_is_zero_at_growth_and_grows() -> None:
         np.testing.assert_allclose(first[name], 0, atol=1e-6)
         assert abs(second[name]) > 1e-6
     assert abs(first["log_det/0"]) > 1e-3
+
+
+def test_the_temperature_falls_while_a_layer_diverges_less_than_it_may() -> None:
+    """Whatever the action's entropy: on a frozen layer alpha cannot raise it, and would grow without end."""
+    g, s = grown("modern"), BATCH.transitions.observation
+    latent = np.random.default_rng(2).normal(size=(32, 2)).astype(np.float32)
+
+    def slope(actor: ActorParams) -> jax.Array:
+        seen = normalizers.normalize(actor.observation_stats, s)
+        params = g.parts.flat.unravel(actor.params)["policy"]
+        sample = g.parts.policy.at_latent(params, actor.layers, Observed(seen, jnp.asarray(s)), latent)
+        return jax.grad(lambda x: sac_lsp._temperature_loss(g.parts, actor, x, sample))(0.0)
+
+    allowed = g.config.growth.divergence_per_dim * SPEC.action_dim
+    np.testing.assert_allclose(jax.jit(slope)(g.state.actor), allowed, atol=1e-5)  # the identity diverges by nothing
 
 
 def test_warming_up_teaches_the_critics_alone() -> None:
