@@ -47,7 +47,7 @@ def require_same(run_dir: Path, config: Config, host: Mapping[str, Any]) -> None
     now = {name: to_text(value) for name, value in to_dict(config).items()}
     before = {name: to_text(value) for name, value in host["config"].items()}
     changed = {name for name in now if now[name] != before.get(name, "")}
-    for name in changed - RESUMABLE - AHEAD:
+    for name in sorted(changed - RESUMABLE - AHEAD):
         raise ConfigError(
             f"{run_dir / 'config.json'} has {flag(name)}={now[name]}, its checkpoint was saved with "
             f"{before.get(name, '')}: put that back, or start a new run"

@@ -1,5 +1,6 @@
 """The policy of one layer in training on top of frozen ones: a flow, the frozen stack, and the tanh squash."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -80,3 +81,15 @@ def make_policy(stack: Sequence[Flow], log_det: str) -> Policy:
         return ActionSample(jnp.tanh(u), layer_action)
 
     return Policy(at_latent, at_layer_action, decode, random)
+
+
+def divergence(sample: PolicySample, upper: bool, prior: str = "uniform") -> Array:
+    """log pi - log prior of the layer in training, [...], whose mean is its divergence from the prior in nats.
+
+    An `upper` layer's prior is N(0, I) of its latent; that of the bottom layer's action is `prior`, uniform or normal.
+    """
+    if upper:
+        return sample.layer_log_prob - flows.normal_log_prob(sample.layer_action)
+    if prior == "normal":
+        return sample.log_prob - flows.normal_log_prob(sample.env_action)
+    return sample.log_prob + sample.env_action.shape[-1] * math.log(2.0)

@@ -4,7 +4,6 @@ Haarnoja et al. (2018), arXiv 1804.02808, with the choices of `lsp.config`: crit
 prior, normalizers. Every other agent is this one with another replay, critic, goal or executor configuration.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,8 +18,8 @@ from lsp.agents import adaptive, learner
 from lsp.agents.critics import Target
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, bootstrap_name, make_parts
-from lsp.agents.policy import Observed, PolicySample
-from lsp.agents.stack import Layer, make_encode
+from lsp.agents.policy import Observed, PolicySample, divergence
+from lsp.agents.stack import Encode, Layer, make_encode
 from lsp.config import Config
 from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Params, Transition, UpdateInfo
 
@@ -54,7 +53,8 @@ def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
 
     `young` names the networks that begin with this layer, where the others go on (`lsp.agents.growing`).
     """
-    parts, encode = make_parts(config, spec, layers, young), make_encode(config.growth.max_latent, layers)
+    parts = make_parts(config, spec, layers, young)
+
     return Agent(
         init=partial(_init, parts, spec),
         observe=partial(_observe, parts),
@@ -67,7 +67,7 @@ def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
         act_random=lambda params, observation, key: parts.policy.random(params.layers, observation, key),
         update=partial(_update, parts),
         priority=partial(_priority, parts),
-        encode=(lambda params, rows: encode(params.layers, rows)) if layers else None,
+        encode=partial(_encode, make_encode(config.growth.max_latent, layers)) if layers else None,
     )
 
 
@@ -131,6 +131,10 @@ def _alpha(actor: ActorParams, params: Params) -> Array:
     return jnp.exp(params["log_alpha"]) / adaptive.scale(actor)
 
 
+def _encode(encode: Encode, params: ActorParams, rows: Transition) -> tuple[Transition, Array]:
+    return encode(params.layers, rows)
+
+
 def _act(parts: Parts, params: ActorParams, observation: Array, key: Key) -> ActionSample:
     latent = jax.random.normal(key, (*observation.shape[:-1], parts.flow.action_dim))
     return _act_latent(parts, params, observation, latent)
@@ -178,25 +182,16 @@ def _entropy_cost(parts: Parts, actor: ActorParams, sample: PolicySample, alpha:
     if actor.layers and parts.config.growth.entropy == "action":
         return alpha * sample.log_prob
     if actor.layers:
-        return alpha * (sample.layer_log_prob - flows.normal_log_prob(sample.layer_action))
+        return alpha * divergence(sample, upper=True)
     if parts.config.policy.prior == "normal":
         return alpha * (sample.layer_log_prob - flows.normal_log_prob(sample.env_action))
     return alpha * sample.layer_log_prob
 
 
-def _divergence(parts: Parts, actor: ActorParams, sample: PolicySample) -> Array:
-    """log pi - log prior of the layer in training, whose mean is its divergence from the prior in nats."""
-    if actor.layers:
-        return sample.layer_log_prob - flows.normal_log_prob(sample.layer_action)
-    if parts.config.policy.prior == "normal":
-        return sample.log_prob - flows.normal_log_prob(sample.env_action)
-    return sample.log_prob + sample.env_action.shape[-1] * math.log(2.0)
-
-
 def _temperature_loss(parts: Parts, actor: ActorParams, log_alpha: Array, sample: PolicySample) -> Array:
     """That of what alpha weighs: the entropy of the action, or minus the divergence of a latent from its prior."""
     if actor.layers and parts.config.growth.entropy == "latent":
-        return losses.temperature_loss(log_alpha, _divergence(parts, actor, sample), -parts.target_divergence)
+        return losses.temperature_loss(log_alpha, divergence(sample, upper=True), -parts.target_divergence)
     return losses.temperature_loss(log_alpha, sample.log_prob, parts.target_entropy)
 
 
@@ -262,7 +257,7 @@ def _loss(
         "entropy": -jnp.mean(sample.log_prob),
         "entropy_cost": jnp.mean(cost),
         "log_det": jnp.mean(sample.log_det),
-        "kl": jnp.mean(_divergence(parts, actor, sample)),
+        "kl": jnp.mean(divergence(sample, bool(actor.layers), config.policy.prior)),
         "saturated": jnp.mean(jnp.abs(sample.env_action) > 0.99),
     }
     if actor.support is not None:
