@@ -145,8 +145,8 @@ def learn(
         priorities = _new_priorities(recipe, agent_state, root, step, chunk)
     replay_state = replay.add(state.replay, chunk, priorities)
 
-    def one_update(carry: RunState, key: Key) -> tuple[RunState, Array]:
-        sample_key, update_key = jax.random.split(key)
+    def one_update(carry: RunState, keys: Key) -> tuple[RunState, Array]:
+        sample_key, update_key = keys
         batch = replay.sample(carry.replay, sample_key)
         agent_state, info = agent.update(carry.agent, batch, update_key)
         replay_state = replay.update_priorities(carry.replay, batch.indices, info.priorities)
@@ -155,7 +155,7 @@ def learn(
 
     state, metrics = RunState(agent_state, replay_state), jnp.zeros(0)
     if num_updates:
-        keys = jax.random.split(stream_key(root, Stream.LEARN, step), num_updates)
+        keys = jax.random.split(stream_key(root, Stream.LEARN, step), (num_updates, 2))
         state, history = jax.lax.scan(one_update, state, keys)
         metrics = jnp.mean(history, axis=0)
     return state, metrics

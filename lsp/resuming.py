@@ -25,7 +25,8 @@ def overridden(run_dir: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The run's document with new values of `RESUMABLE` and `AHEAD` fields. Raises ConfigError."""
     for name in overrides:
         if name not in RESUMABLE | AHEAD:
-            allowed = ", ".join(map(flag, sorted(RESUMABLE | AHEAD)))
+            growth = {each for each in AHEAD if each.startswith("growth.")}
+            allowed = ", ".join(sorted({"--growth.*", *map(flag, RESUMABLE | AHEAD - growth)}))
             raise ConfigError(f"{flag(name)} cannot change when a run is resumed; only {allowed} can")
     document = read_document(run_dir)
     if "steps" in overrides:

@@ -250,7 +250,9 @@ def test_what_may_not_change(flag: str, folder: Path, capfd: Any) -> None:
     left = snapshot(folder)
     assert run.main([f"--resume={folder}", flag]) == 2
     executors = "--executors.address, --executors.engine, --executors.timeout, --executors.workers"
-    allowed = f"--checkpoint-every, --evaluation.every, {executors}, --log-every, --milestone-every, --steps, --track"
+    ahead = "--growth.*, --layer-steps, --layers"
+    seldom = "--log-every, --milestone-every, --steps, --track"
+    allowed = f"--checkpoint-every, --evaluation.every, {executors}, {ahead}, {seldom}"
     assert error_of(capfd) == f"{flag.split('=')[0]} cannot change when a run is resumed; only {allowed} can"
     assert snapshot(folder) == left
 

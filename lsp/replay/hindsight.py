@@ -77,7 +77,7 @@ def make_hindsight(
         if batch.policy_observation is None:
             return batch
         slots_key, policy_key = jax.random.split(policy_key)
-        slots = jax.random.randint(slots_key, batch.indices.shape, 0, memory.size(state))
+        slots = rings.draw(_ring(state), jax.random.bits(slots_key, batch.indices.shape))
         return batch._replace(policy_observation=relabel(_ring(state), slots, policy_key, options).observation)
 
     def metrics(state: ReplayState, batch: Any) -> dict[str, Array]:

@@ -179,11 +179,10 @@ def _mark(replayed: Array, slots: Array, value: bool) -> Array:
 
 def _sample(options: Options, state: State, key: Key) -> Batch:
     ones, observation = jnp.ones(options.batch_size), None
+    words = jax.random.bits(key, (2, options.batch_size))  # in one draw, which costs half of two
     if options.policy_batch == "uniform":
-        key, policy_key = jax.random.split(key)
-        others = jax.random.randint(policy_key, (options.batch_size,), 0, state.ring.size)
-        observation = ring.gather(state.ring, others).observation
-    slots = sum_tree.stratified_sample(state.tree, key, options.batch_size)
+        observation = ring.gather(state.ring, ring.draw(state.ring, words[1])).observation
+    slots = sum_tree.stratified_find(state.tree, words[0])
     weights = ones
     if options.weights != "none":
         # N and the sum of all masses are the same in all rows of the batch, so that they cancel.

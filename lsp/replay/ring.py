@@ -64,6 +64,11 @@ def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
     return dataclasses.replace(ring, rows=stored, position=position, size=size), slots
 
 
+def draw(ring: Ring, words: Array) -> Array:
+    """Slots of filled rows, i32[B], uniform for random words u32[B]: remainders of 2^32 are as good as uniform."""
+    return (words % jnp.maximum(ring.size, 1).astype(jnp.uint32)).astype(jnp.int32)
+
+
 def gather(ring: Ring, slots: Array) -> Transition:
     """The transitions in `slots`, i32[B]; slots must lie in [0, capacity)."""
     return rows.unpack(ring.rows.at[slots].get(mode="promise_in_bounds"), ring.observation_dim, ring.outcome_dim)

@@ -24,7 +24,7 @@ def make_uniform(capacity: int, batch_size: int) -> Replay:
         return ring.add(state, chunk)[0]
 
     def sample(state: ring.Ring, key: Key) -> Batch:
-        slots = jax.random.randint(key, (batch_size,), 0, state.size)
+        slots = ring.draw(state, jax.random.bits(key, (batch_size,)))
         return Batch(ring.gather(state, slots), slots, jnp.ones(batch_size))
 
     def update_priorities(state: ring.Ring, indices: Array, priorities: Array) -> ring.Ring:
