@@ -138,15 +138,15 @@ def cycles(capacity: int) -> tuple[dict[str, Call], dict[str, int]]:
     return variants, counts
 
 
-def loop_call(agent: str, capacity: int, block: int) -> Call:
-    """A call that trains for 8 steps of lsp/RllabAnt-v0; modern preset."""
+def loop_call(agent: str, capacity: int, block: int, **changes: Any) -> Call:
+    """A call that trains for 8 steps of lsp/RllabAnt-v0; modern preset, with other `changes` of its replay."""
     from lsp import agents, envs
     from lsp.executors.executor import Executor
     from lsp.executors.inproc import InProcess
     from lsp.loop import Loop
 
     config = agents.presets(agent)
-    replay = dataclasses.replace(config.replay, capacity=capacity)
+    replay = dataclasses.replace(config.replay, capacity=capacity, **changes)
     config = dataclasses.replace(config, replay=replay, warmup_steps=0, learning_starts=1_000, block=block)
     executors = InProcess(lambda i: Executor(envs.make(config.env), i, config.gamma, config.n_step), 1)
     recipe = agents.build(config, executors.spec)
@@ -200,9 +200,15 @@ def main() -> None:
     if args.only != "cycle":
         for block in (1, 8):
             print(f"a step of the whole loop, {block} a dispatch")
-            variants = {name: loop_call(agent, args.capacity, block) for name, agent in
-                        (("uniform", "sac_lsp"), ("prioritized", "prioritized"))}
-            compare(measure(variants, dict.fromkeys(variants, 8), args), ("prioritized", "uniform"))
+            call = partial(loop_call, capacity=args.capacity, block=block)
+            # The policy's own batch of uniformly drawn states has its price apart from that of the tree.
+            variants = {
+                "uniform": call("sac_lsp"),
+                "prioritized": call("prioritized"),
+                "one batch": call("prioritized", policy_batch="same"),
+            }
+            seconds = measure(variants, dict.fromkeys(variants, 8), args)
+            compare(seconds, ("prioritized", "uniform"), ("one batch", "uniform"))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from lsp import agents
 from lsp import rows as packing
 from lsp.agents import stack
 from lsp.config import Config
+from lsp.config.executors import latent_scales
 from lsp.dispatch import Stream, act, stream_key
-from lsp.executors_config import latent_scales
 from lsp.types import ActionSample, Agent, EnvSpec
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsp import rows as packing
-from lsp.executors_config import latent_scales
+from lsp.config.executors import latent_scales
 from lsp.types import (
     Agent,
     Array,

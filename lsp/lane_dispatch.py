@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lsp.config.executors import latent_scales
 from lsp.dispatch import Dispatches, act, advance, copy_actor_params, encode_rows, init_state, metric_names
-from lsp.executors_config import latent_scales
 from lsp.types import Array, EnvSpec, Recipe
 
 

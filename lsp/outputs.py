@@ -7,7 +7,7 @@ from typing import Any
 
 from lsp import sinks
 from lsp.config import Config, to_dict
-from lsp.critic_config import support_warning
+from lsp.config.critic import support_warning
 from lsp.metrics import JsonLines
 
 

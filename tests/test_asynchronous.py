@@ -11,8 +11,8 @@ import pytest
 from lsp import checkpoint
 from lsp.asynchronous import AsyncLoop
 from lsp.config import Config
+from lsp.config.executors import ExecutorsConfig
 from lsp.dispatch import RunState
-from lsp.executors_config import ExecutorsConfig
 from lsp.loop import Change
 from lsp.types import Recipe
 from tests.fleets import CHUNK, COUNT, DEPTH, assert_no_hole_and_no_duplicate, local_fleet

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lsp.executors_config import QUEUED
+from lsp.config.executors import QUEUED
 from lsp.types import ActionSample, Chunk, Executors
 
 

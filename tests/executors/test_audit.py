@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lsp.config.executors import ExecutorsConfig
 from lsp.executors.fleet import Fleet
 from lsp.executors.fleet_process import make_fleet
-from lsp.executors_config import ExecutorsConfig
 from lsp.types import Haul
 from tests.executors.test_process import gone, pids
 from tests.fleets import COUNT, MAKER, SPEC, NumpyActor, account

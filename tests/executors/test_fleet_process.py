@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lsp.config.executors import ExecutorsConfig
 from lsp.executors.fleet_process import make_fleet
-from lsp.executors_config import ExecutorsConfig
 from tests.executors.test_process import gone, pids
 from tests.fleets import CHUNK, COUNT, DEPTH, MAKER, SPEC, NumpyActor, account, assert_no_hole_and_no_duplicate, hasten
 

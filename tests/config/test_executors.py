@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsp.executors_config import ExecutorsConfig, latent_scales, relations
+from lsp.config.executors import ExecutorsConfig, latent_scales, relations
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lsp import critic_config
 from lsp.config import Config, ConfigError, CriticConfig, ReplayConfig, validate
+from lsp.config.critic import support_warning
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_categorical_critics_allow_every_target_and_priorities_by_divergence() -
 
 @pytest.mark.parametrize(("edge", "clipped", "says"), [(0.0, 5e-4, None), (0.02, 0.0, "2.0%"), (0.0, 0.3, "30.0%")])
 def test_a_support_that_is_too_small_is_told(edge: float, clipped: float, says: str | None) -> None:
-    warning = critic_config.support_warning({"edge_mass": edge, "clip_rate": clipped})
+    warning = support_warning({"edge_mass": edge, "clip_rate": clipped})
     assert (warning is None) == (says is None)
     assert says is None or says in str(warning)
-    assert critic_config.support_warning({"q": 1.0}) is None
+    assert support_warning({"q": 1.0}) is None

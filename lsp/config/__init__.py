@@ -11,69 +11,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lsp import critic_config, executors_config, fields, layering
-from lsp.critic_config import CriticConfig as CriticConfig
-from lsp.executors_config import ExecutorsConfig as ExecutorsConfig
-from lsp.fields import BelowOne, Count, Natural, NonNegative, Positive, PositiveOrInf, UpToOne
+from lsp import fields, layering
+from lsp.config import critic, executors
+from lsp.config.critic import CriticConfig as CriticConfig
+from lsp.config.executors import ExecutorsConfig as ExecutorsConfig
+from lsp.config.goals import GoalsConfig as GoalsConfig
+from lsp.config.policy import FlowConfig as FlowConfig
+from lsp.config.policy import PolicyConfig as PolicyConfig
+from lsp.config.policy import TemperatureConfig as TemperatureConfig
+from lsp.config.replay import ReplayConfig as ReplayConfig
+from lsp.fields import BelowOne, Count, Natural, Positive
 from lsp.fields import ConfigError as ConfigError
-from lsp.goals_config import GoalsConfig as GoalsConfig
 from lsp.layering import GrowthConfig as GrowthConfig
 
 Preset = Literal["modern", "dissertation"]
-
-
-@dataclass(frozen=True)
-class FlowConfig:
-    """One layer of the policy: a conditional real-NVP."""
-
-    num_couplings: Count = 2
-    """Affine coupling layers, alternating which half of the action they transform; at least 1."""
-    hidden_sizes: tuple[Natural, ...] = (32,)
-    """Units of each hidden layer of a coupling's conditioner; 0 stands for the action dimension."""
-    embedding_sizes: tuple[Natural, ...] = (128, 128, 16)
-    """Units of the observation embedding; a last 0 stands for twice the action dimension."""
-    activation: Literal["relu", "tanh"] = "relu"
-    """Activation of the conditioners' hidden layers (the embedding always uses ReLU)."""
-    separate_nets: bool = False
-    """Scale and shift from two networks, as in the study, instead of one network with two outputs."""
-    max_log_scale: PositiveOrInf = 2.0
-    """Bound m of the log-scale, m*tanh(s/m), in nats; inf leaves it free."""
-    zero_init: bool = True
-    """Zero the conditioners' last layer, so that a new layer is the identity."""
-    bias_std: NonNegative = 0.0
-    """Standard deviation of the conditioners' and the embedding's initial biases; the study used 1."""
-    log_det: Literal["exact", "approximate"] = "exact"
-    """Log-determinant of tanh: 2(log 2 - u - softplus(-2u)), or the study's log(1 - tanh(u)^2 + 1e-6)."""
-    linear_embedding: bool = False
-    """No ReLU after the observation embedding's last layer."""
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """How the policy learns."""
-
-    gradient: Literal["pathwise", "likelihood_ratio"] = "pathwise"
-    """Gradient through the flow, or log pi times the advantage with V as baseline (needs --critic.value-network)."""
-    q: Literal["min", "mean", "first"] = "min"
-    """Which value of the ensemble the policy climbs."""
-    prior: Literal["uniform", "normal"] = "uniform"
-    """Action prior of the bottom layer: uniform, or N(0, I) evaluated at the squashed action, as in the study."""
-    learning_rate: Positive = 3e-4
-    """Adam step size."""
-
-
-@dataclass(frozen=True)
-class TemperatureConfig:
-    """The weight alpha of the entropy term, in (scaled) reward per nat."""
-
-    learned: bool = True
-    """Adjust alpha until the policy's entropy meets the target; otherwise it stays at its initial value."""
-    initial: Positive = 0.1
-    """First value of alpha; above 0."""
-    target_entropy_per_dim: float = -0.5
-    """Target entropy of the action in [-1, 1], in nats per action dimension."""
-    learning_rate: Positive = 3e-4
-    """Adam step size of log alpha."""
 
 
 @dataclass(frozen=True)
@@ -84,46 +35,6 @@ class NormalizeConfig:
     """Networks see (observation - mean) / std, clipped to 10 standard deviations."""
     rewards: bool = False
     """Divide rewards by the standard deviation of the running discounted return."""
-
-
-@dataclass(frozen=True)
-class ReplayConfig:
-    """Replay memory on the device."""
-
-    kind: Literal["uniform", "prioritized"] = "uniform"
-    """How rows are drawn; all below batch-size is of prioritized replay."""
-    capacity: Count = 1_000_000
-    """Rows kept; 4*(2S + A + 2) bytes each, and if prioritized some 6 more (by rank 14)."""
-    batch_size: Count = 128
-    """Rows of one update."""
-    scheme: Literal["proportional", "rank"] = "proportional"
-    """Draw in proportion to priority^alpha, or to rank^-alpha, where rank 1 has the largest TD error."""
-    priority: Literal["td", "lap", "kl"] = "lap"
-    """Of the proportional scheme: |TD error| + epsilon; max(|TD error|, 1), which goes with --critic.loss=huber; or,
-    with categorical critics, the divergence of prediction from target law in nats + epsilon."""
-    alpha: UpToOne = 0.4
-    """How much priorities count, in [0, 1]; 0 draws uniformly."""
-    epsilon: Positive = 1e-6
-    """Added to |TD error|, so that every row may be drawn again."""
-    initial: Literal["max", "td"] = "max"
-    """Priority of new rows: the current maximum, or their own TD error, up to the current maximum."""
-    weights: Literal["all", "q", "none"] = "none"
-    """Importance weights on the losses of critics, V and policy, as far as their states are drawn by priority; on that
-    of Q alone, as in the study; or on none."""
-    beta: NonNegative = 0.4
-    """First exponent of importance weights; 1 corrects the draw in full."""
-    beta_final: NonNegative = 1.0
-    """Last exponent of importance weights."""
-    beta_updates: Count = 1_000_000
-    """Updates from the first exponent to the last."""
-    beta_schedule: Literal["steps", "epochs"] = "steps"
-    """Change the exponent after every update, or after every 1000."""
-    beta_bug: bool = False
-    """The exponent as the study's code had it: after 1000 updates, and for ever, some 1 too large."""
-    policy_batch: Literal["same", "uniform"] = "uniform"
-    """States of the policy loss (and V's): those of the batch, or drawn uniformly."""
-    rank_refresh: Count = 10_000
-    """Updates between two sorts of all rows, of the rank scheme; in between, ranks are approximate."""
 
 
 @dataclass(frozen=True)
@@ -241,14 +152,14 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield "replay.capacity", capacity >= batch, f"at least --replay.batch-size={batch}"
     chunk = config.block * count
     yield "replay.capacity", capacity >= chunk, f"at least --block times --executors.count, {chunk}"
-    yield from executors_config.relations(config.executors)
+    yield from executors.relations(config.executors)
     own_goals = config.goals.kind == "none"
     why = "sync or sync_pipelined with --goals.kind=hindsight"
     yield "executors.mode", own_goals or config.executors.mode != "async", why
     alone = own_goals and config.layers == 1 and not config.from_layers
     queued = config.executors.queue == "as-coded"
     yield "executors.queue", alone or not queued, "none with --layers, --from-layers or --goals.kind"
-    first = batch + count * (config.n_step - 1) + queued * executors_config.QUEUED
+    first = batch + count * (config.n_step - 1) + queued * executors.QUEUED
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
     single = config.n_step == 1 or own_goals
@@ -256,7 +167,7 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     env_reward = set(config.layer_rewards) == {"env"}
     yield "layer_rewards", env_reward or own_goals, "env with --goals.kind=hindsight, which judges rewards anew"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
-    yield from critic_config.relations(config.critic, config.replay.priority)
+    yield from critic.relations(config.critic, config.replay.priority)
     yield from layering.relations(config)
     yield "policy.gradient", has_baseline, "pathwise, or add --critic.value-network, which is its baseline"
 

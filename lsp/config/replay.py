@@ -1,0 +1,46 @@
+"""Configuration of replay; a section of `lsp.config`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lsp.fields import Count, NonNegative, Positive, UpToOne
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Replay memory on the device."""
+
+    kind: Literal["uniform", "prioritized"] = "uniform"
+    """How rows are drawn; all below batch-size is of prioritized replay."""
+    capacity: Count = 1_000_000
+    """Rows kept; 4*(2S + A + 2) bytes each, and if prioritized some 6 more (by rank 14)."""
+    batch_size: Count = 128
+    """Rows of one update."""
+    scheme: Literal["proportional", "rank"] = "proportional"
+    """Draw in proportion to priority^alpha, or to rank^-alpha, where rank 1 has the largest TD error."""
+    priority: Literal["td", "lap", "kl"] = "lap"
+    """Of the proportional scheme: |TD error| + epsilon; max(|TD error|, 1), which goes with --critic.loss=huber; or,
+    with categorical critics, the divergence of prediction from target law in nats + epsilon."""
+    alpha: UpToOne = 0.4
+    """How much priorities count, in [0, 1]; 0 draws uniformly."""
+    epsilon: Positive = 1e-6
+    """Added to |TD error|, so that every row may be drawn again."""
+    initial: Literal["max", "td"] = "max"
+    """Priority of new rows: the current maximum, or their own TD error, up to the current maximum."""
+    weights: Literal["all", "q", "none"] = "none"
+    """Importance weights on the losses of critics, V and policy, as far as their states are drawn by priority; on that
+    of Q alone, as in the study; or on none."""
+    beta: NonNegative = 0.4
+    """First exponent of importance weights; 1 corrects the draw in full."""
+    beta_final: NonNegative = 1.0
+    """Last exponent of importance weights."""
+    beta_updates: Count = 1_000_000
+    """Updates from the first exponent to the last."""
+    beta_schedule: Literal["steps", "epochs"] = "steps"
+    """Change the exponent after every update, or after every 1000."""
+    beta_bug: bool = False
+    """The exponent as the study's code had it: after 1000 updates, and for ever, some 1 too large."""
+    policy_batch: Literal["same", "uniform"] = "uniform"
+    """States of the policy loss (and V's): those of the batch, or drawn uniformly."""
+    rank_refresh: Count = 10_000
+    """Updates between two sorts of all rows, of the rank scheme; in between, ranks are approximate."""
