@@ -43,6 +43,16 @@ def stored(state: ring.Ring) -> list[int]:
     return (rows.unpack(oldest_first, state.observation_dim).reward / 2).tolist()
 
 
+def test_words_draw_every_filled_row_alike_and_no_other() -> None:
+    state, _ = fill(7, [5])
+    words = jnp.arange(5 * 40, dtype=jnp.uint32) + np.uint32(2**32 - 100)  # wraps around as well
+    slots = np.asarray(ring.draw(state, words))
+    counts = np.bincount(slots, minlength=7)
+    assert counts[5:].tolist() == [0, 0]
+    assert counts[:5].min() >= 39
+    assert ring.draw(fill(7, [])[0], words).tolist() == [0] * 200  # none yet: the first slot, which a ring always has
+
+
 @pytest.mark.parametrize(
     ("capacity", "counts"),
     [
