@@ -179,7 +179,8 @@ def _mark(replayed: Array, slots: Array, value: bool) -> Array:
 
 def _sample(options: Options, state: State, key: Key) -> Batch:
     ones, observation = jnp.ones(options.batch_size), None
-    words = jax.random.bits(key, (2, options.batch_size))  # in one draw, which costs half of two
+    draws = 2 if options.policy_batch == "uniform" else 1
+    words = jax.random.bits(key, (draws, options.batch_size))  # one draw of two rows costs half of two draws
     if options.policy_batch == "uniform":
         observation = ring.gather(state.ring, ring.draw(state.ring, words[1])).observation
     slots = sum_tree.stratified_find(state.tree, words[0])
