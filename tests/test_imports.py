@@ -34,9 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
     "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
-    "executors": (
-        *CONTRACTS, "layer_rewards", "rows", "returns", "episodes", "envs", "executors",
-    ),
+    "executors": (*CONTRACTS, "layer_rewards", "rows", "returns", "episodes", "envs", "executors"),
     **dict.fromkeys(RECORDS, CONTRACTS),
     "sinks": CONTRACTS,
     "outputs": (*CONTRACTS, "metrics", "sinks"),

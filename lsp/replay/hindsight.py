@@ -77,7 +77,7 @@ def make_hindsight(
         if batch.policy_observation is None:
             return batch
         slots_key, policy_key = jax.random.split(policy_key)
-        slots = rings.draw(_ring(state), jax.random.bits(slots_key, batch.indices.shape))
+        slots = rings.below(jax.random.bits(slots_key, batch.indices.shape), memory.size(state))
         return batch._replace(policy_observation=relabel(_ring(state), slots, policy_key, options).observation)
 
     def metrics(state: ReplayState, batch: Any) -> dict[str, Array]:
@@ -99,7 +99,7 @@ def relabel(ring: Ring, slots: Array, key: Key, options: Options) -> Transition:
     The failure of a row (a fall, say) terminates whatever the goal. A row that only its goal, or a time limit, ended
     goes on under a goal that it does not meet, and bootstraps from its successor.
     """
-    # Whole words: one draw serves both choices, and remainders of 2^32 are as good as uniform.
+    # Whole words: one draw serves both choices.
     share_word, goal_word = jax.random.bits(key, (2, *slots.shape))
     t = rings.gather(ring, slots)
     assert t.outcome is not None
@@ -149,7 +149,7 @@ def _choose(ring: Ring, slots: Array, word: Array, options: Options) -> tuple[Ar
     # The own row, at 0, is left out by drawing from one fewer and stepping over it.
     leave_out = jnp.asarray(not options.include_own) & (first <= 0)
     count = after - first + 1 - leave_out
-    offset = first + (word % jnp.maximum(count, 1).astype(jnp.uint32)).astype(jnp.int32)
+    offset = first + rings.below(word, count)
     offset += leave_out & (offset >= 0)
     chosen = jnp.where(count > 0, (slots + offset * stride) % capacity, slots)
     if options.strategy == "random":

@@ -182,7 +182,7 @@ def _sample(options: Options, state: State, key: Key) -> Batch:
     draws = 2 if options.policy_batch == "uniform" else 1
     words = jax.random.bits(key, (draws, options.batch_size))  # one draw of two rows costs half of two draws
     if options.policy_batch == "uniform":
-        observation = ring.gather(state.ring, ring.draw(state.ring, words[1])).observation
+        observation = ring.gather(state.ring, ring.below(words[1], state.ring.size)).observation
     slots = sum_tree.stratified_find(state.tree, words[0])
     weights = ones
     if options.weights != "none":

@@ -64,9 +64,12 @@ def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
     return dataclasses.replace(ring, rows=stored, position=position, size=size), slots
 
 
-def draw(ring: Ring, words: Array) -> Array:
-    """Slots of filled rows, i32[B], uniform for random words u32[B]: remainders of 2^32 are as good as uniform."""
-    return (words % jnp.maximum(ring.size, 1).astype(jnp.uint32)).astype(jnp.int32)
+def below(words: Array, count: Array) -> Array:
+    """Numbers in [0, count), i32[B], uniform for random words u32[B]: remainders of 2^32 are as good as uniform.
+
+    `count`: i32[] or i32[B]; where it is 0 or less, the number is 0.
+    """
+    return (words % jnp.maximum(count, 1).astype(jnp.uint32)).astype(jnp.int32)
 
 
 def gather(ring: Ring, slots: Array) -> Transition:

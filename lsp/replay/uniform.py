@@ -24,7 +24,7 @@ def make_uniform(capacity: int, batch_size: int) -> Replay:
         return ring.add(state, chunk)[0]
 
     def sample(state: ring.Ring, key: Key) -> Batch:
-        slots = ring.draw(state, jax.random.bits(key, (batch_size,)))
+        slots = ring.below(jax.random.bits(key, (batch_size,)), state.size)
         return Batch(ring.gather(state, slots), slots, jnp.ones(batch_size))
 
     def update_priorities(state: ring.Ring, indices: Array, priorities: Array) -> ring.Ring:
