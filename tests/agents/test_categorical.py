@@ -14,7 +14,14 @@ from lsp.config import CriticConfig
 from lsp.types import UpdateInfo
 from tests.builders import SPEC, make_batch, tiny_config
 
-MODERN = {"kind": "categorical", "num_atoms": 101, "support": "even", "v_min": -5.0, "v_max": 5.0}
+MODERN = {
+    "kind": "categorical",
+    "num_atoms": 101,
+    "support": "even",
+    "v_min": -5.0,
+    "v_max": 5.0,
+    "learning_rate": 1e-4,
+}
 STUDY = {"kind": "categorical", "num_atoms": 51, "support": "even", "v_min": -100.0, "v_max": 5000.0}
 BATCH = make_batch(np.random.default_rng(1), size=16)
 KEY = jax.random.key(0)
