@@ -132,7 +132,8 @@ class ValueEnsemble(nn.Module):
     hidden_sizes: Sequence[int]
     num_outputs: int = 1
     layer_norm: bool = True
-    initial_output: tuple[float, ...] | None = None  # of every member, whatever its input: a zero kernel and this bias
+    initial_output: tuple[float, ...] | None = None  # of every member, whatever its input: a zero kernel, a fit bias
+    output_scale: float = 1.0  # outputs are this times those of the last layer
 
     @nn.compact
     def __call__(self, *inputs: jax.Array) -> jax.Array:
@@ -145,17 +146,18 @@ class ValueEnsemble(nn.Module):
             first = first + x @ kernel
         # split, not slices: the gradient of slices is a sum of padded copies of the whole.
         members = jnp.split(first, self.count, axis=-1)
-        return jnp.stack([self._member(k, member) for k, member in enumerate(members)])
+        outputs = jnp.stack([self._member(k, member) for k, member in enumerate(members)])
+        return outputs if self.output_scale == 1 else self.output_scale * outputs
 
     def map_outputs(
         self, params: Any, kernel: Callable[[jax.Array], jax.Array], bias: Callable[[jax.Array], jax.Array]
     ) -> Any:
-        """`params` with kernel [H, N] and bias [N] of every member's last layer replaced by what they map to."""
-        layers = dict(params["params"])
+        """`params` with kernel [H, N] and bias [N] of every member's outputs replaced by what they map to."""
+        layers, scale = dict(params["params"]), self.output_scale
         for k in range(self.count):
             name = f"dense_{k}_{len(self.hidden_sizes) - 1}"
-            last = layers[name]
-            layers[name] = {"kernel": kernel(last["kernel"]), "bias": bias(last["bias"])}
+            scaled = {part: scale * value for part, value in layers[name].items()}
+            layers[name] = {"kernel": kernel(scaled["kernel"]) / scale, "bias": bias(scaled["bias"]) / scale}
         return {"params": layers}
 
     def _member(self, k: int, hidden: jax.Array) -> jax.Array:
@@ -166,7 +168,7 @@ class ValueEnsemble(nn.Module):
             features = self.num_outputs if size is None else size
             kernel, bias = XAVIER, nn.initializers.zeros
             if size is None and self.initial_output is not None:
-                kernel, bias = nn.initializers.zeros, _constant(self.initial_output)
+                kernel, bias = nn.initializers.zeros, _constant([x / self.output_scale for x in self.initial_output])
             hidden = nn.Dense(features, kernel_init=kernel, bias_init=bias, name=f"dense_{k}_{i}")(hidden)
         return hidden
 

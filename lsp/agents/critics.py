@@ -26,6 +26,7 @@ class Head(NamedTuple):
 
     num_outputs: int
     initial_output: tuple[float, ...] | None  # of a new network, whatever its input; None: as the network's layers fall
+    output_scale: float  # outputs are this times the networks' last layers
     values: Callable[[Array], Array]  # outputs [K, B, N] -> expected soft return [K, B]
     target: Callable[[Array, Array, Array, Array], Target]  # next outputs [K, B, N], reward, discount, entropy cost [B]
     loss: Callable[[Array, Target, Array], tuple[Array, Array, Metrics]]  # outputs, target, weights -> loss, priorities
@@ -38,6 +39,7 @@ def make_head(config: Config) -> Head:
         return Head(
             num_outputs=1,
             initial_output=None,
+            output_scale=1.0,
             values=lambda outputs: outputs[..., 0],
             target=partial(_scalar_target, config.critic),
             loss=partial(_scalar_loss, config.critic),
@@ -48,6 +50,7 @@ def make_head(config: Config) -> Head:
     return Head(
         num_outputs=config.critic.num_atoms,
         initial_output=None if as_written else _near_zero(support),
+        output_scale=config.critic.logit_scale,
         values=lambda outputs: categorical.mean(jax.nn.softmax(outputs), support),
         target=partial(_simplex_target if as_written else _law_target, config.critic, support),
         loss=partial(_simplex_loss if as_written else _law_loss, config, support),

@@ -41,7 +41,7 @@ def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
     sizes, norm = config.critic.hidden_sizes, config.critic.layer_norm
     head = critics.make_head(config)
     critic, value = (
-        networks.ValueEnsemble(count, sizes, head.num_outputs, norm, head.initial_output)
+        networks.ValueEnsemble(count, sizes, head.num_outputs, norm, head.initial_output, head.output_scale)
         for count in (config.critic.count, 1)
     )
     observation, action = jnp.zeros(spec.observation_dim), jnp.zeros(spec.action_dim)

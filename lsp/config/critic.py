@@ -18,16 +18,19 @@ class CriticConfig:
     """Predict the expected soft return, or its law on fixed atoms (all below num-atoms to law are of these)."""
     num_atoms: AtLeastTwo = 101
     """Atoms of the law; 2 or more."""
-    support: Literal["symexp", "even", "adaptive"] = "symexp"
-    """Spacing of atoms: fine near zero and growing with the return, for any scale of rewards; or even; or even, and
-    doubled, from v-min and v-max on, whenever there was more than 0.001 of probability on the edges for a while."""
-    v_min: float = -2000.0
-    """First atom, in scaled reward; below the least discounted return, entropy terms included."""
-    v_max: float = 2000.0
-    """Last atom, in scaled reward; above the largest discounted return, entropy terms included."""
+    support: Literal["adaptive", "even", "symexp"] = "adaptive"
+    """Spacing of atoms: even, and doubled, from v-min and v-max on, whenever more than 0.001 of probability was on the
+    edges for a while, which suits any scale of rewards; or even; or fine near zero and growing with the return."""
+    v_min: float = -5.0
+    """First atom, in scaled reward; unless adaptive, below the least discounted return, entropy terms included."""
+    v_max: float = 5.0
+    """Last atom, in scaled reward; unless adaptive, above the largest discounted return, entropy terms included."""
     law: Literal["soft", "hl_gauss", "as_written"] = "soft"
     """What the law is fitted to: the projected law of the soft return, by cross-entropy; its mean, smeared by a normal
     (HL-Gauss, needs even atoms); or the study's Equations 3.1 and 3.2 to the letter, which learn nothing."""
+    logit_scale: Positive = 0.1
+    """Logits a unit of the critics' last layers. Adam moves weights by its step size whatever the unit of the loss: a
+    small part of a return of some hundreds, a large one of logits around 5. Below 1, last layers move logits less."""
     count: Count = 2
     """Q networks in the ensemble; at least 1."""
     hidden_sizes: tuple[Count, ...] = (128, 128)
