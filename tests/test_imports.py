@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CONTRACTS = ("types", "config", "fields", "layering")
 RECORDS = ("metrics", "checkpoint", "run_dir")
-FORMULAS = ("rows", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
+FORMULAS = ("rows", "branches", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
 LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
 RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "dispatch", "loop")
 COMMANDS = (*CONTRACTS, "commands")
@@ -25,12 +25,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "layering": ("fields", "layer_rewards"),
     "config": ("fields", "layering", "config"),
     "divergence": ("fields",),
-    **dict.fromkeys(("rows", "losses", "categorical", "networks", "normalizers", "replay.sum_tree"), ("types",)),
+    **dict.fromkeys(("rows", "branches", "losses", "categorical", "networks", "normalizers"), ("types",)),
+    "replay.sum_tree": ("types",),
     "episodes": ("types",),
     "returns": ("types", "rows"),
     "flows": ("types", "networks"),
     "hierarchy": ("types", "flows", "normalizers"),
-    "replay": ("types", "rows", "replay"),
+    "replay": ("types", "rows", "branches", "replay"),
     "agents": LEARNING,
     "envs": (*CONTRACTS, "envs"),
     "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),

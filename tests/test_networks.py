@@ -1,6 +1,7 @@
 """Networks against plain loops, and the distributions they start from."""
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -113,3 +114,33 @@ def test_layer_norm_of_equal_numbers_is_its_bias() -> None:
     y, pull = jax.vjp(lambda x: layer_norm(x, np.full(128, 2.0, np.float32), np.full(128, 0.5, np.float32)), x)
     assert np.all(np.isfinite(y))
     assert np.all(np.isfinite(pull(y)[0]))
+
+
+def test_an_output_scale_is_a_smaller_step_of_the_last_layer(rng: np.random.Generator, key: jax.Array) -> None:
+    """The same first outputs and gradients below, a tenth of the last layer's; `map_outputs` sees what comes out."""
+    x = rng.normal(size=(ROWS, 3)).astype(np.float32)
+    nets = [ValueEnsemble(2, (4,), 3, True, (-1.0, 0.0, -2.0), scale) for scale in (1.0, 0.1)]
+    for net in nets:
+        np.testing.assert_allclose(
+            jax.jit(lambda key, net=net: net.init_with_output(key, x)[0])(key),
+            np.broadcast_to([-1.0, 0.0, -2.0], (2, ROWS, 3)),
+            rtol=1e-6,
+        )
+    plain = random_params(lambda key: nets[0].init(key, x)["params"], rng)
+    scaled = plain | {name: jax.tree.map(lambda leaf: leaf / 0.1, plain[name]) for name in plain if "dense" in name}
+    trees = [{"params": plain}, {"params": scaled}]
+
+    def value_and_gradients(net: ValueEnsemble, tree: Any) -> Any:
+        return jax.jit(jax.value_and_grad(lambda tree: (net.apply(tree, x) ** 2).sum()))(tree)
+
+    (value, wide), (same, narrow) = (value_and_gradients(*pair) for pair in zip(nets, trees, strict=True))
+    np.testing.assert_allclose(same, value, rtol=1e-5)
+    np.testing.assert_allclose(narrow["params"]["first_kernel_0"], wide["params"]["first_kernel_0"], rtol=1e-4)
+    np.testing.assert_allclose(
+        narrow["params"]["dense_0_0"]["kernel"], 0.1 * wide["params"]["dense_0_0"]["kernel"], rtol=1e-4
+    )
+    outputs = [
+        net.apply(net.map_outputs(tree, lambda kernel: 2 * kernel, lambda bias: bias + 3), x)
+        for net, tree in zip(nets, trees, strict=True)
+    ]
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)

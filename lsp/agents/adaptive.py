@@ -6,12 +6,12 @@ cadence of logging nor a resumed run changes when it happens.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from lsp import categorical
+from lsp import branches, categorical
 from lsp.agents.critics import make_support
 from lsp.agents.learner import ActorParams, FlatParams, LearnerState, SupportRange
 from lsp.agents.parts import Parts
@@ -21,6 +21,8 @@ from lsp.types import Array
 WINDOW = 1_000  # updates
 MAX_EDGE_MASS = 1e-3
 FACTOR = 2.0
+IN_UNITS = {"alpha", "entropy_cost", "law_std", "policy_loss", "q", "q_max", "q_spread", "target", "td_error"}
+"""Metrics in units of the atoms."""
 
 
 def init(config: CriticConfig) -> SupportRange | None:
@@ -32,6 +34,14 @@ def init(config: CriticConfig) -> SupportRange | None:
 def scale(actor: ActorParams) -> Array | float:
     """Scaled reward that a unit of the atoms stands for; 1 where the support does not widen."""
     return 1.0 if actor.support is None else actor.support.scale
+
+
+def in_reward(actor: ActorParams, metrics: Mapping[str, Array]) -> dict[str, Array]:
+    """`metrics` with those that are in units of the atoms in scaled reward, and the support's scale beside them."""
+    if actor.support is None:
+        return dict(metrics)
+    unit = actor.support.scale
+    return {name: unit * x if name in IN_UNITS else x for name, x in metrics.items()} | {"support_scale": unit}
 
 
 def widen(parts: Parts, state: LearnerState, metrics: Mapping[str, Array]) -> LearnerState:
@@ -49,7 +59,7 @@ def widen(parts: Parts, state: LearnerState, metrics: Mapping[str, Array]) -> Le
         return state
     edge = support.edge_mass + (metrics["edge_mass"] - support.edge_mass) / WINDOW
     followed = state._replace(actor=state.actor._replace(support=support._replace(edge_mass=edge)))
-    return jax.lax.cond(edge > MAX_EDGE_MASS, lambda s: _double(parts, s), lambda s: s, followed)
+    return branches.run_if(edge > MAX_EDGE_MASS, partial(_double, parts), followed)
 
 
 def _double(parts: Parts, state: LearnerState) -> LearnerState:

@@ -12,10 +12,11 @@ import dataclasses
 
 from lsp.config import Config
 
-STUDY = {"num_atoms": 51, "support": "even", "v_min": -100.0, "v_max": 5000.0, "law": "as_written", "logit_scale": 1.0}
-
 
 def configure(config: Config) -> Config:
     """`config` with categorical critics."""
-    study = STUDY if config.preset == "dissertation" else {}
-    return dataclasses.replace(config, critic=dataclasses.replace(config.critic, kind="categorical", **study))
+    critic = dataclasses.replace(config.critic, kind="categorical")
+    if config.preset == "dissertation":
+        atoms = dataclasses.replace(critic, num_atoms=51, support="even", v_min=-100.0, v_max=5000.0)
+        critic = dataclasses.replace(atoms, law="as_written", logit_scale=1.0)
+    return dataclasses.replace(config, critic=critic)

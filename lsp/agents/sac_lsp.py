@@ -210,6 +210,15 @@ def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array)
     return parts.head.target(outputs, prepared.reward, prepared.discount, cost)
 
 
+def _critic_loss(
+    parts: Parts, actor: ActorParams, outputs: Array, target: Target, weights: Array
+) -> tuple[Array, Array, dict[str, Array]]:
+    """The head's loss, and priorities that stay comparable when the support widens: TD errors are in scaled reward."""
+    loss, priorities, metrics = parts.head.loss(outputs, target, weights)
+    in_nats = parts.config.replay.priority == "kl"
+    return loss, priorities if in_nats else priorities * adaptive.scale(actor), metrics
+
+
 def _policy_sample(parts: Parts, params: Params, actor: ActorParams, prepared: Prepared, latent: Array) -> PolicySample:
     """An action at each state of the policy loss, differentiable as the chosen policy gradient asks."""
     s = Observed(prepared.policy_observation, prepared.raw_policy_observation)
@@ -228,7 +237,7 @@ def _loss(
     alpha = stop_gradient(_alpha(actor, params))
     s, weights = prepared.policy_observation, prepared.policy_weights
     outputs = parts.critic.apply(params["critic"], prepared.observation, prepared.action)
-    critic_loss, priorities, metrics = head.loss(outputs, target, prepared.weights)
+    critic_loss, priorities, metrics = _critic_loss(parts, actor, outputs, target, prepared.weights)
     q = head.values(outputs)
     sample = _policy_sample(parts, params, actor, prepared, latent)
     frozen_critic = stop_gradient(params["critic"])
@@ -260,11 +269,8 @@ def _loss(
         "kl": jnp.mean(divergence(sample, bool(actor.layers), config.policy.prior)),
         "saturated": jnp.mean(jnp.abs(sample.env_action) > 0.99),
     }
-    if actor.support is not None:
-        metrics["support_scale"] = actor.support.scale
-    for depth, log_det in enumerate(sample.frozen_log_dets):
-        metrics[f"log_det/{depth}"] = jnp.mean(log_det)
-    return total, (priorities, metrics)
+    metrics |= {f"log_det/{depth}": jnp.mean(log_det) for depth, log_det in enumerate(sample.frozen_log_dets)}
+    return total, (priorities, adaptive.in_reward(actor, metrics))
 
 
 def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, UpdateInfo]:
@@ -291,4 +297,4 @@ def _priority(parts: Parts, actor: ActorParams, transitions: Transition, key: Ke
     params = parts.flat.unravel(actor.params)["critic"]
     target = _target(parts, actor, prepared, jax.random.normal(key, prepared.action.shape))
     outputs = parts.critic.apply(params, prepared.observation, prepared.action)
-    return parts.head.loss(outputs, target, prepared.weights)[1]
+    return _critic_loss(parts, actor, outputs, target, prepared.weights)[1]

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lsp import branches
 from lsp.replay import ranks, ring, sum_tree, sweeps
 from lsp.replay.annealing import Schedule
 from lsp.replay.ranks import Ranks
@@ -205,7 +206,7 @@ def _update_priorities(options: Options, state: State, slots: Array, priorities:
     if ranking is not None:
         ranking = ranks.write(ranking, jnp.where(ranks.last_of_each(slots, finite), slots, options.capacity), known)
         due = ranks.due(updates, options.rank_refresh)
-        ranking, tree = ranks.run_if(due, partial(_rank_anew, options), (ranking, tree))
+        ranking, tree = branches.run_if(due, partial(_rank_anew, options), (ranking, tree))
     return state._replace(
         tree=tree,
         ranks=ranking,

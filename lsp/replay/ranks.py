@@ -10,15 +10,13 @@ Differs: the authors sample from a rarely sorted heap, by segments of equal mass
 sum-tree, and rows written since the last sort are not left out.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lsp.types import Array
 
-T = TypeVar("T")
 EMPTY = -1.0  # a slot without a row: below every priority
 
 
@@ -65,26 +63,6 @@ def due(updates: Array, every: int) -> Array:
     The powers of two only up to `every`: a short history changes faster.
     """
     return (updates % every == 0) | ((updates & (updates - 1) == 0) & (updates < every))
-
-
-def run_if(condition: Array, function: Callable[[T], T], state: T) -> T:
-    """`function(state)` or `state`, by `condition` bool[].
-
-    Under vmap, where `jax.lax.cond` would run the function every time and select, it runs if any condition holds.
-    """
-
-    @jax.custom_batching.custom_vmap
-    def run(condition: Array, state: T) -> T:
-        return jax.lax.cond(condition, function, lambda state: state, state)
-
-    @run.def_vmap  # type: ignore[untyped-decorator, unused-ignore]
-    def run_together(size: int, batched: tuple[bool, T], condition: Array, state: T) -> tuple[T, T]:
-        spread = jax.tree.map(lambda x, is_batched: x if is_batched else jnp.stack([x] * size), state, batched[1])
-        done = jax.lax.cond(jnp.any(condition), jax.vmap(function), lambda state: state, spread)
-        return done, jax.tree.map(lambda _: True, done)
-
-    result: T = run(condition, state)
-    return result
 
 
 def dump(ranks: Ranks, size: int) -> Ranks:

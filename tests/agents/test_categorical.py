@@ -14,39 +14,35 @@ from lsp.config import CriticConfig
 from lsp.types import UpdateInfo
 from tests.builders import SPEC, make_batch, tiny_config
 
-MODERN = {
-    "kind": "categorical",
-    "num_atoms": 101,
-    "support": "even",
-    "v_min": -5.0,
-    "v_max": 5.0,
-    "learning_rate": 1e-4,
-}
+MODERN = {"kind": "categorical", "num_atoms": 101, "support": "adaptive", "v_min": -5.0, "v_max": 5.0}
 STUDY = {"kind": "categorical", "num_atoms": 51, "support": "even", "v_min": -100.0, "v_max": 5000.0}
 BATCH = make_batch(np.random.default_rng(1), size=16)
 KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize(
-    ("preset", "critic"), [("modern", MODERN | {"law": "soft"}), ("dissertation", STUDY | {"law": "as_written"})]
+    ("preset", "critic"),
+    [
+        ("modern", MODERN | {"law": "soft", "logit_scale": 0.1}),
+        ("dissertation", STUDY | {"law": "as_written", "logit_scale": 1.0}),
+    ],
 )
 def test_presets(preset: str, critic: dict[str, Any]) -> None:
-    """They never drift. What else `modern` changes in the base agent is the unit of reward, and alpha's start in it."""
+    """They never drift, and change nothing else of the base agent."""
     config, base = agents.presets("categorical", preset), agents.presets("sac_lsp", preset)
     assert {name: getattr(config.critic, name) for name in critic} == critic
     plain = {name: getattr(CriticConfig(), name) for name in critic}
-    assert config.normalize.rewards == (preset == "modern")
-    assert config.temperature.initial == {"modern": 0.01, "dissertation": base.temperature.initial}[preset]
-    changed = {"critic": dataclasses.replace(config.critic, **plain)}
-    changed |= {"normalize": base.normalize, "temperature": base.temperature}
-    assert dataclasses.replace(config, agent="sac_lsp", **changed) == base
+    changed = dataclasses.replace(config.critic, **plain)
+    assert dataclasses.replace(config, agent="sac_lsp", critic=changed) == base
 
 
 @lru_cache
 def learned(preset: str, law: str, priority: str = "td") -> tuple[UpdateInfo, UpdateInfo, Any]:
     """What the first and the last of 200 updates on one batch reported, and the batch's priorities afterwards."""
-    laws: dict[str, Any] = {"kind": "categorical", "law": law, "learning_rate": 0.01}
-    if (preset, law) != ("modern", "soft"):  # which is tested on the default's own atoms
+    laws: dict[str, Any] = {"kind": "categorical", "law": law, "learning_rate": 0.01, "logit_scale": 1.0}
+    if (preset, law) == ("modern", "soft"):
+        laws |= {"num_atoms": 101, "v_min": -2000.0, "v_max": 2000.0, "support": "symexp"}
+    else:
         laws |= {"num_atoms": 21, "v_min": -20.0, "v_max": 20.0, "support": "even"}
     changes = {f"critic.{name}": value for name, value in laws.items()}
     changes |= {"replay.priority": priority, "reward_scale": 1.0}

@@ -37,6 +37,7 @@ SWITCHES: dict[str, Any] = {
     "critic.v_min": -30.0,
     "critic.v_max": 30.0,
     "critic.law": "hl_gauss",
+    "critic.logit_scale": 0.5,
     "critic.count": 3,
     "critic.hidden_sizes": (8,),
     "critic.layer_norm": False,
@@ -59,7 +60,7 @@ SWITCHES: dict[str, Any] = {
     "normalize.observations": False,
     "normalize.rewards": True,
 }
-OF_LAWS = {f"critic.{name}": "categorical" for name in ("num_atoms", "support", "v_min", "v_max", "law")}
+OF_LAWS = {f"critic.{name}": "categorical" for name in ("num_atoms", "support", "v_min", "v_max", "law", "logit_scale")}
 
 
 def program(config: Config) -> str:

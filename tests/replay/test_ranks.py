@@ -1,11 +1,7 @@
-"""Ranks are exact after a refresh, looked up in between, and a refresh costs nothing when it is not due."""
+"""Ranks are exact after a refresh, and looked up in between."""
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from lsp.replay import ranks
 from tests import reference
@@ -50,25 +46,3 @@ def test_dump_and_load(rng: np.random.Generator) -> None:
     dumped = ranks.dump(state, 7)
     assert [leaf.shape for leaf in dumped] == [(7,), (7,)]
     assert all(map(np.array_equal, ranks.load(dumped, 9), state))
-
-
-def halve_if(condition: jax.Array, state: Any) -> Any:
-    return ranks.run_if(condition, lambda state: jax.tree.map(lambda x: jnp.sin(x) / 2, state), state)
-
-
-@pytest.mark.parametrize("conditions", [[True, True], [False, False]])
-def test_run_if_under_vmap(conditions: list[bool]) -> None:
-    state = {"a": jnp.ones((2, 3)), "b": jnp.arange(2.0)}
-    together = jax.jit(jax.vmap(halve_if))(jnp.array(conditions), state)
-    one_by_one = [halve_if(jnp.array(c), jax.tree.map(lambda x, i=i: x[i], state)) for i, c in enumerate(conditions)]
-    jax.tree.map(lambda whole, *parts: np.testing.assert_allclose(whole, parts, rtol=1e-6), together, *one_by_one)
-    shared = jax.vmap(halve_if, in_axes=(0, None))(jnp.array(conditions), jnp.ones(3))
-    np.testing.assert_allclose(shared, np.full((2, 3), np.sin(1) / 2 if conditions[0] else 1.0), rtol=1e-6)
-
-
-def test_run_if_runs_only_then() -> None:
-    """A conditional in the program, of one condition for all, and not a selection."""
-    program = str(jax.make_jaxpr(jax.vmap(halve_if))(jnp.array([True, False]), jnp.ones((2, 3))))
-    assert "reduce_or" in program
-    assert "cond[" in program
-    assert "select" not in program
