@@ -15,7 +15,7 @@ from lsp import branches, categorical
 from lsp.agents.critics import make_support
 from lsp.agents.learner import ActorParams, FlatParams, LearnerState, SupportRange
 from lsp.agents.parts import Parts
-from lsp.config import CriticConfig
+from lsp.config import Config, CriticConfig
 from lsp.types import Array
 
 WINDOW = 1_000  # updates
@@ -29,6 +29,31 @@ def init(config: CriticConfig) -> SupportRange | None:
     """The configured support with no probability seen on its edges; None where it does not widen."""
     adapts = config.kind == "categorical" and config.support == "adaptive"
     return SupportRange(jnp.ones(()), jnp.zeros(())) if adapts else None
+
+
+def plain_reward_factor(config: Config, actor: ActorParams) -> Array | float:
+    """Scaled reward that a unit of reward is, f32[] or a number."""
+    if not config.normalize.rewards:
+        return config.reward_scale
+    return config.reward_scale / jnp.sqrt(actor.return_stats.variance + 1e-8)
+
+
+def fit(parts: Parts, state: LearnerState) -> LearnerState:
+    """`state` with a support that holds the discounted returns seen before the first update; afterwards as it was.
+
+        scale <- the least power of 2 with |mean| + 2 std of them on the atoms
+
+    So the critics need not climb from edge to edge where returns are large. New ones predict 0 at any scale.
+    """
+    actor, config = state.actor, parts.config
+    if actor.support is None:
+        return state
+    seen = jnp.abs(actor.return_stats.mean) + 2 * jnp.sqrt(actor.return_stats.variance)
+    widths = seen * plain_reward_factor(config, actor) / max(-config.critic.v_min, config.critic.v_max)
+    doublings = jnp.ceil(jnp.log2(jnp.maximum(widths, 1.0)))
+    untrained = state.opt_state[0].count == 0
+    support = actor.support._replace(scale=jnp.where(untrained, FACTOR**doublings, actor.support.scale))
+    return state._replace(actor=actor._replace(support=support))
 
 
 def scale(actor: ActorParams) -> Array | float:

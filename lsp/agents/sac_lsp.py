@@ -112,9 +112,9 @@ def _observe(parts: Parts, state: LearnerState, chunk: Transition, returns: Arra
         seen = jnp.concatenate([seen, rows.with_goal(seen, chunk.outcome[:, :-2])])
     if parts.config.normalize.observations:
         actor = actor._replace(observation_stats=normalizers.update(actor.observation_stats, seen))
-    if parts.config.normalize.rewards:
+    if parts.config.normalize.rewards or actor.support is not None:
         actor = actor._replace(return_stats=normalizers.update(actor.return_stats, returns))
-    return state._replace(actor=actor)
+    return adaptive.fit(parts, state._replace(actor=actor))
 
 
 def _normalize(parts: Parts, stats: normalizers.Moments, observation: Array) -> Array:
@@ -122,8 +122,7 @@ def _normalize(parts: Parts, stats: normalizers.Moments, observation: Array) -> 
 
 
 def _reward_factor(parts: Parts, actor: ActorParams) -> Array | float:
-    scale = parts.config.reward_scale / adaptive.scale(actor)
-    return scale / jnp.sqrt(actor.return_stats.variance + 1e-8) if parts.config.normalize.rewards else scale
+    return adaptive.plain_reward_factor(parts.config, actor) / adaptive.scale(actor)
 
 
 def _alpha(actor: ActorParams, params: Params) -> Array:
