@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lsp import checkpoint, envs, growth, resuming
-from lsp.agents import critics
+from lsp.agents import adaptive, critics
 from lsp.agents.learner import ActorParams
 from lsp.agents.sac_lsp import Prediction, make_predictor
 from lsp.config import ConfigError
@@ -51,7 +51,9 @@ def play(run_dir: Path) -> Played:
     except checkpoint.CheckpointError as error:
         raise ConfigError(str(error)) from error
     outputs, costs, rewards = (np.array(column, np.float64) for column in zip(*rows, strict=True))
-    support = np.asarray(critics.make_support(recipe.config.critic), np.float64)
+    unit = float(adaptive.scale(actor))  # in which the critics count
+    costs, rewards = unit * costs, unit * rewards
+    support = unit * np.asarray(critics.make_support(recipe.config.critic), np.float64)
     laws = np.asarray(jax.nn.softmax(outputs.astype(np.float32)))
     means = laws @ support
     last = 0.0 if terminated else float(means[-1])

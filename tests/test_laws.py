@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lsp import laws, report, run
+from lsp import laws, metrics, report, run
 from tests.runs import command, compiled_once  # noqa: F401  # a fixture
 
 
@@ -23,7 +23,9 @@ def test_returns_count_the_entropy_terms_that_targets_count(rng: np.random.Gener
 
 @pytest.mark.usefixtures("compiled_once")
 def test_a_picture_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Atoms so narrow that they widen at once: what is drawn is in units of reward, so that the return fits on them."""
     flags = {"critic__kind": "categorical", "replay__kind": "prioritized", "replay__priority": "kl"}
+    flags |= {"critic__v_min": "-0.1", "critic__v_max": "0.1"}
     assert run.main(command(tmp_path / "laws", steps=80, agent="categorical", **flags)) == 0
     capsys.readouterr()
     assert report.main(["--law", str(tmp_path / "laws")]) == 0
@@ -33,6 +35,9 @@ def test_a_picture_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     np.testing.assert_allclose(played.laws.sum(axis=-1), 1, atol=1e-5)
     np.testing.assert_allclose(played.laws @ played.support, played.means, atol=1e-2)
     assert len(played.means) == len(played.returns) <= 40
+    scale = metrics.read(tmp_path / "laws" / "metrics.jsonl")[-1]["support_scale"]
+    assert scale > 1
+    np.testing.assert_allclose(played.support[[0, -1]], [-0.1 * scale, 0.1 * scale], rtol=1e-6)
 
 
 def test_only_runs_of_categorical_critics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

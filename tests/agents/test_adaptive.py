@@ -109,3 +109,19 @@ def test_a_support_far_too_narrow_ends_wide_enough() -> None:
 def test_other_supports_carry_nothing() -> None:
     for changes in ({"critic.support": "even"}, {"critic.kind": "scalar"}):
         assert adaptive.init(make_config(1.0, **changes).critic) is None
+
+
+def test_atoms_begin_where_the_first_returns_lie_and_stay_there() -> None:
+    """At a power of two times the configured ones, |mean| + 2 std inside; once critics learn, returns move none."""
+    config = make_config(5.0, reward_scale=2.0)
+    agent, rng = sac_lsp.make_agent(config, SPEC), np.random.default_rng(2)
+    state, observe = jax.jit(agent.init)(jax.random.key(0)), jax.jit(agent.observe)
+    returns = rng.normal(-100.0, 10.0, (50, 16)).astype(np.float32)
+    for chunk in returns:
+        state = observe(state, BATCH.transitions, chunk)
+    assert state.actor.support is not None
+    assert float(state.actor.support.scale) == 64.0  # 2 * 120 / 5 = 48
+    state, info = jax.jit(agent.update)(state, BATCH, jax.random.key(1))
+    assert abs(float(info.metrics["q"])) < 1e-3
+    after = observe(state, BATCH.transitions, 1e6 * returns[0])
+    assert float(after.actor.support.scale) == 64.0
