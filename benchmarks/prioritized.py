@@ -191,7 +191,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
     parser.add_argument("--calls", type=int, default=100, help="calls of a variant in a turn (default 100)")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
+    parser.add_argument("--inline", action="store_true", help="run calls where they are called, not asynchronously")
     args = parser.parse_args()
+    jax.config.update("jax_cpu_enable_async_dispatch", not args.inline)  # hands every call to another thread and back
 
     if args.only != "loop":
         print(f"a cycle of a replay of {args.capacity:,} rows")
