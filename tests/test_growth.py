@@ -64,6 +64,16 @@ def test_two_layers_in_one_run(straight: Path) -> None:
     assert lines[-1]["updates"] == 10 + (304 - 50) // 8 * 8
 
 
+def test_categorical_critics_go_on(tmp_path: Path) -> None:
+    """Growth is compiled, and with it what new critics would begin with; the support stays as wide as it became."""
+    changes = {"critic.kind": "categorical", "critic.v-min": "-0.1", "critic.v-max": "0.1"}
+    assert run.main(flags(tmp_path / "laws", **GROWING | changes)) == 0
+    lines = metrics.read(tmp_path / "laws" / "metrics.jsonl")
+    learned = [line for line in lines if "support_scale" in line]
+    below, above = ([line["support_scale"] for line in learned if line["layer"] == i] for i in (0, 1))
+    assert 1 < below[-1] <= above[0]
+
+
 def test_frozen_layers_are_those_of_the_checkpoint(straight: Path) -> None:
     bottom, top = layer_files.load(straight)
     learner = checkpoint.load(newest(straight))[0]["learner"]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import stop_gradient
 
 from lsp import categorical, losses
@@ -45,7 +46,8 @@ def make_head(config: Config) -> Head:
             loss=partial(_scalar_loss, config.critic),
             value_loss=partial(_scalar_value_loss, config),
         )
-    support = make_support(config.critic)
+    with jax.ensure_compile_time_eval():  # the start of a grown layer is traced, and this with it
+        support = make_support(config.critic)
     as_written = config.critic.law == "as_written"
     return Head(
         num_outputs=config.critic.num_atoms,
@@ -66,7 +68,7 @@ def make_support(config: CriticConfig) -> Array:
 
 def _near_zero(support: Array) -> tuple[float, ...]:
     """Logits of a law around zero, falling by 1 an atom to -10: a mean near 0, and no atom out of reach."""
-    center = int(jnp.argmin(jnp.abs(support)))
+    center = int(np.argmin(np.abs(np.asarray(support))))
     return tuple(-min(abs(i - center), INITIAL_DEPTH) for i in range(support.size))
 
 
