@@ -146,8 +146,7 @@ class ValueEnsemble(nn.Module):
             first = first + x @ kernel
         # split, not slices: the gradient of slices is a sum of padded copies of the whole.
         members = jnp.split(first, self.count, axis=-1)
-        outputs = jnp.stack([self._member(k, member) for k, member in enumerate(members)])
-        return outputs if self.output_scale == 1 else self.output_scale * outputs
+        return jnp.stack([self._member(k, member) for k, member in enumerate(members)])
 
     def map_outputs(
         self, params: Any, kernel: Callable[[jax.Array], jax.Array], bias: Callable[[jax.Array], jax.Array]
@@ -169,8 +168,28 @@ class ValueEnsemble(nn.Module):
             kernel, bias = XAVIER, nn.initializers.zeros
             if size is None and self.initial_output is not None:
                 kernel, bias = nn.initializers.zeros, _constant([x / self.output_scale for x in self.initial_output])
-            hidden = nn.Dense(features, kernel_init=kernel, bias_init=bias, name=f"dense_{k}_{i}")(hidden)
+            scale = self.output_scale if size is None else 1.0
+            hidden = ScaledDense(features, scale, kernel, bias, name=f"dense_{k}_{i}")(hidden)
         return hidden
+
+
+class ScaledDense(nn.Module):
+    """x @ (scale * kernel) + scale * bias, [..., I] -> [..., features]; scaling what comes out would cost more."""
+
+    features: int
+    scale: float
+    kernel_init: Initializer
+    bias_init: Initializer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        bias = self.param("bias", self.bias_init, (self.features,))
+        if self.scale != 1:
+            kernel, bias = self.scale * kernel, self.scale * bias
+        product = x @ kernel
+        return product + jnp.broadcast_to(bias, product.shape)
 
 
 def _constant(values: Sequence[float]) -> Initializer:
