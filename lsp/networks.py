@@ -132,7 +132,7 @@ class ValueEnsemble(nn.Module):
     hidden_sizes: Sequence[int]
     num_outputs: int = 1
     layer_norm: bool = True
-    initial_output: tuple[float, ...] | None = None  # of every member, whatever its input: a zero kernel, a fit bias
+    initial_output: tuple[float, ...] | None = None  # of every member, whatever its input: a zero kernel and a bias
     output_scale: float = 1.0  # outputs are this times those of the last layer
 
     @nn.compact
@@ -186,10 +186,8 @@ class ScaledDense(nn.Module):
         """Apply it."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", self.bias_init, (self.features,))
-        if self.scale != 1:
-            kernel, bias = self.scale * kernel, self.scale * bias
-        product = x @ kernel
-        return product + jnp.broadcast_to(bias, product.shape)
+        product = x @ (self.scale * kernel)
+        return product + jnp.broadcast_to(self.scale * bias, product.shape)
 
 
 def _constant(values: Sequence[float]) -> Initializer:

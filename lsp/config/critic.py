@@ -15,7 +15,7 @@ class CriticConfig:
     """Q networks and, where wanted, a V network."""
 
     kind: Literal["scalar", "categorical"] = "scalar"
-    """Predict the expected soft return, or its law on fixed atoms (all below num-atoms to law are of these)."""
+    """Predict the expected soft return, or its law on fixed atoms (num-atoms to logit-scale are of these)."""
     num_atoms: AtLeastTwo = 101
     """Atoms of the law; 2 or more."""
     support: Literal["adaptive", "even", "symexp"] = "adaptive"
