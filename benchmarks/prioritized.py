@@ -72,13 +72,13 @@ def used(carried: tuple[Any, tuple[Batch, Any]]) -> tuple[Any, Any]:
 def one_call(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
     """One cycle, which hands out the batch."""
     state = replay.add(state, rows.unpack(packed, OBSERVATION), jnp.full(1, jnp.inf))
-    return update_once(replay, with_metrics, state, (jax.random.fold_in(jax.random.key(0), step), priorities[0]))
+    return update_once(replay, with_metrics, state, (jax.random.key(step), priorities[0]))
 
 
 def one_scan(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
     """As many cycles as there are rows and batches of priorities, as a training loop has them: rows first."""
     state = replay.add(state, rows.unpack(packed, OBSERVATION), jnp.full(len(packed), jnp.inf))
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), step), len(priorities))
+    keys = jax.random.split(jax.random.key(step), len(priorities))
     return jax.lax.scan(lambda *inputs: used(update_once(replay, with_metrics, *inputs)), state, (keys, priorities))
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from lsp import rows
 from lsp.replay import ring as rings
 from lsp.replay.ring import Ring
+from lsp.replay.words import bits
 from lsp.types import Array, GoalTask, Key, Replay, ReplayState, Transition
 
 Strategy = Literal["future", "final", "episode", "random"]
@@ -77,7 +78,7 @@ def make_hindsight(
         if batch.policy_observation is None:
             return batch
         slots_key, policy_key = jax.random.split(policy_key)
-        slots = rings.below(jax.random.bits(slots_key, batch.indices.shape), memory.size(state))
+        slots = rings.below(bits(slots_key, batch.indices.shape), memory.size(state))
         return batch._replace(policy_observation=relabel(_ring(state), slots, policy_key, options).observation)
 
     def metrics(state: ReplayState, batch: Any) -> dict[str, Array]:
@@ -100,7 +101,7 @@ def relabel(ring: Ring, slots: Array, key: Key, options: Options) -> Transition:
     goes on under a goal that it does not meet, and bootstraps from its successor.
     """
     # Whole words: one draw serves both choices.
-    share_word, goal_word = jax.random.bits(key, (2, *slots.shape))
+    share_word, goal_word = bits(key, (2, *slots.shape))
     t = rings.gather(ring, slots)
     assert t.outcome is not None
     task = options.task

@@ -10,15 +10,16 @@ of the study. LAP: Fujimoto et al. (2020), arXiv 2007.06049, for Huber's loss of
 
 The masses m are the leaves of a sum-tree (`lsp.replay.sum_tree`). In one dispatch write first and sample after, as with
 every ring; the tree and the counts may be read and written in any order.
+
+What is added, drawn and written is little, and a call is soon all overhead. XLA's CPU runtime gives kernels to a second
+thread once more than eight of them are ready to run, which takes longer (15 us) than any of those here. So numbers that
+are kept lie in pairs, and what could be computed at once from constants is made to follow from the rows' places.
 """
 
-import functools
 import math
-import operator
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -29,6 +30,7 @@ from lsp.replay.ranks import Ranks
 from lsp.replay.ring import Ring
 from lsp.replay.sum_tree import FAN_OUT, SumTree
 from lsp.replay.sweeps import Sweep
+from lsp.replay.words import bits
 from lsp.types import Array, Batch, Key, Replay, Transition
 
 SMALLEST, LARGEST = 1e-30, 1e28  # masses: a row is never lost, and even 2^31 rows have a finite sum
@@ -42,8 +44,17 @@ class State(NamedTuple):
     ranks: Ranks | None  # None where proportional
     replayed: Array  # bool[nodes, 16], laid out as the leaves; in a dump bool[size]
     sweep: Sweep  # of masses and `replayed`
-    updates: Array  # i32[] calls of update_priorities
-    bad: Array  # i32[] priorities refused because they were not finite
+    counts: Array  # i32[2] `updates` and `bad`
+
+    @property
+    def updates(self) -> Array:
+        """Calls of update_priorities, i32[]."""
+        return self.counts[..., 0]
+
+    @property
+    def bad(self) -> Array:
+        """Priorities refused because they were not finite, i32[]."""
+        return self.counts[..., 1]
 
 
 class Options(NamedTuple):
@@ -131,8 +142,7 @@ def _init(options: Options, example: Transition) -> State:
         ranks=ranks.init(options.capacity) if options.scheme == "rank" else None,
         replayed=jnp.zeros(tree.levels[-1].shape, bool),
         sweep=sweeps.init(),
-        updates=jnp.zeros((), jnp.int32),
-        bad=jnp.zeros((), jnp.int32),
+        counts=jnp.zeros(2, jnp.int32),
     )
 
 
@@ -169,19 +179,25 @@ def _add(options: Options, state: State, chunk: Transition, priorities: Array) -
         ranks=ranking,
         replayed=_mark(state.replayed, twice(slots), False),
         sweep=sweeps.written(state.sweep, masses),
-        bad=state.bad + jnp.sum(jnp.isnan(priorities)),
+        counts=_count(state, 0, jnp.isnan(priorities)),
     )
+
+
+def _count(state: State, updates: int, refused: Array) -> Array:
+    """`counts` after so many more `updates`, and the `refused` ones among priorities, bool[n]."""
+    return state.counts + jnp.stack([jnp.int32(updates), jnp.sum(refused, dtype=jnp.int32)])
 
 
 def _mark(replayed: Array, slots: Array, value: bool) -> Array:
     node, child = jnp.divmod(slots, FAN_OUT)
-    return replayed.at[node, child].set(value, mode="promise_in_bounds")
+    values = (slots >= 0) == value  # all of them `value`; a constant vector would be a kernel, and ready at once
+    return replayed.at[node, child].set(values, mode="promise_in_bounds")
 
 
 def _sample(options: Options, state: State, key: Key) -> Batch:
     ones, observation = jnp.ones(options.batch_size), None
     draws = 2 if options.policy_batch == "uniform" else 1
-    words = jax.random.bits(key, (draws, options.batch_size))  # one draw of two rows costs half of two draws
+    words = bits(key, (draws, options.batch_size))
     if options.policy_batch == "uniform":
         observation = ring.gather(state.ring, ring.below(words[1], state.ring.size)).observation
     slots = sum_tree.stratified_find(state.tree, words[0])
@@ -191,7 +207,7 @@ def _sample(options: Options, state: State, key: Key) -> Batch:
         masses = sum_tree.get_leaves(state.tree, slots)
         weights = (jnp.min(masses) / masses) ** options.beta(state.updates)
     # The weights are those of the drawn rows: states drawn uniformly need none.
-    policy_weights = weights if options.weights == "all" and observation is None else ones
+    policy_weights = None if options.weights == "all" and observation is None else ones
     return Batch(ring.gather(state.ring, slots), slots, weights, observation, policy_weights)
 
 
@@ -200,20 +216,19 @@ def _update_priorities(options: Options, state: State, slots: Array, priorities:
     known = jnp.where(finite, jnp.abs(priorities), 0.0)
     masses = jnp.where(finite, _masses(options, state.ranks, known), jnp.nan)  # the tree ignores writes of NaN
     tree = sum_tree.set_leaves(state.tree, slots, masses)
-    sweep, updates = sweeps.written(state.sweep, masses), state.updates + 1
+    sweep, counts = sweeps.written(state.sweep, masses), _count(state, 1, ~finite)
     replayed = _mark(state.replayed, slots, True)
     ranking = state.ranks
     if ranking is not None:
         ranking = ranks.write(ranking, jnp.where(ranks.last_of_each(slots, finite), slots, options.capacity), known)
-        due = ranks.due(updates, options.rank_refresh)
+        due = ranks.due(counts[0], options.rank_refresh)
         ranking, tree = branches.run_if(due, partial(_rank_anew, options), (ranking, tree))
     return state._replace(
         tree=tree,
         ranks=ranking,
         replayed=replayed,
         sweep=sweeps.look(sweep, tree, replayed, state.ring.size, state.updates),
-        updates=updates,
-        bad=state.bad + jnp.sum(~finite),
+        counts=counts,
     )
 
 
@@ -221,17 +236,7 @@ def _rank_anew(options: Options, ranking_and_tree: tuple[Ranks, SumTree]) -> tup
     """Exact ranks of all rows, and the masses that follow from them."""
     ranking = ranks.refresh(ranking_and_tree[0])
     masses = _masses(options, ranking, ranking.priorities)
-    return ranking, _tree_of(jnp.where(ranking.priorities == ranks.EMPTY, 0.0, masses))
-
-
-def _tree_of(leaves: Array) -> SumTree:
-    """The tree of leaves f32[C], to the last bit as if they had been written one by one."""
-    empty = sum_tree.init(leaves.size)
-    levels: list[Array] = []
-    for level in reversed(empty.levels):
-        levels.insert(0, jnp.pad(leaves, (0, level.size - leaves.size)).reshape(level.shape))
-        leaves = functools.reduce(operator.add, (levels[0][:, child] for child in range(FAN_OUT)))
-    return SumTree(tuple(levels), empty.capacity)
+    return ranking, sum_tree.from_leaves(jnp.where(ranking.priorities == ranks.EMPTY, 0.0, masses))
 
 
 def _dump(state: State, size: int) -> State:
@@ -248,7 +253,7 @@ def _dump(state: State, size: int) -> State:
 def _load(options: Options, dumped: State) -> State:
     missing = options.capacity - dumped.replayed.shape[0]
     leaves: Any = dumped.tree
-    tree = _tree_of(jnp.pad(leaves, (0, missing)))
+    tree = sum_tree.from_leaves(jnp.pad(leaves, (0, missing)))
     shape = tree.levels[-1].shape
     return dumped._replace(
         ring=ring.load(dumped.ring, options.capacity),

@@ -24,10 +24,19 @@ class Ring:
     """The newest `capacity` rows."""
 
     rows: Array  # f32[C, W] packed transitions
-    position: Array  # i32[] where the next row goes
-    size: Array  # i32[] rows filled
+    counts: Array  # i32[2] `position` and `size`: one buffer across a call instead of two
     observation_dim: int = flax.struct.field(pytree_node=False)
     outcome_dim: int = flax.struct.field(pytree_node=False, default=0)
+
+    @property
+    def position(self) -> Array:
+        """Where the next row goes, i32[]."""
+        return self.counts[..., 0]
+
+    @property
+    def size(self) -> Array:
+        """Rows filled, i32[]."""
+        return self.counts[..., 1]
 
 
 def memory_bytes(capacity: int, observation_dim: int, action_dim: int, goals: GoalTask | None = None) -> int:
@@ -37,10 +46,9 @@ def memory_bytes(capacity: int, observation_dim: int, action_dim: int, goals: Go
 
 def init(example: Transition, capacity: int) -> Ring:
     """An empty ring for rows like `example` (no leading axis)."""
-    zero = jnp.zeros((), jnp.int32)
     outcome_dim = 0 if example.outcome is None else example.outcome.shape[-1]
     shape = (capacity, rows.width(example.observation.shape[-1], example.action.shape[-1]) + outcome_dim)
-    return Ring(jnp.zeros(shape), zero, zero.copy(), example.observation.shape[-1], outcome_dim)
+    return Ring(jnp.zeros(shape), jnp.zeros(2, jnp.int32), example.observation.shape[-1], outcome_dim)
 
 
 def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
@@ -60,8 +68,8 @@ def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
         stored = jax.lax.dynamic_update_slice(ring.rows, new, (ring.position, jnp.zeros((), jnp.int32)))
     else:
         stored = ring.rows.at[slots].set(new, unique_indices=True, mode="promise_in_bounds")
-    position, size = (ring.position + n) % capacity, jnp.minimum(ring.size + n, capacity)
-    return dataclasses.replace(ring, rows=stored, position=position, size=size), slots
+    counts = jnp.stack([(ring.position + n) % capacity, jnp.minimum(ring.size + n, capacity)])
+    return dataclasses.replace(ring, rows=stored, counts=counts), slots
 
 
 def below(words: Array, count: Array) -> Array:

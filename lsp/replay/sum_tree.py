@@ -1,8 +1,8 @@
 """Sum-tree: draw leaf i with probability leaf_i / total, in logarithmic time, inside jit and under vmap.
 
 Each inner node holds 16 children, each child the sum of the node below it; the leaves are the last level. One node is
-64 bytes, a cache line, and a million leaves are five levels and 4.5 MB. Levels are separate arrays because XLA copies
-one array that a program first samples from and then writes.
+64 bytes, a cache line, and a million leaves are four levels and 4.5 MB below a root that is summed when it is asked
+for. Levels are separate arrays because XLA copies one array that a program first samples from and then writes.
 
 Two rules keep rounding harmless. A parent is summed anew from its children, never moved by a difference, so that
 errors do not pile up. The descent enters only children that hold mass, so that a leaf of zero is never drawn, however
@@ -18,6 +18,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from lsp.replay.words import bits
 from lsp.types import Array, Key
 
 FAN_OUT = 16
@@ -29,7 +30,7 @@ MAX_WRITES = 2**24  # `_last_of_each` counts in f32
 class SumTree:
     """Non-negative masses and their sums. Slots past the capacity hold zero and take no writes."""
 
-    levels: tuple[Array, ...]  # f32[nodes, 16] each, root first; node n's child c is node 16n + c of the next level
+    levels: tuple[Array, ...]  # f32[nodes, 16], the first of 16 nodes or fewer; node n's child c is node 16n + c below
     capacity: int = flax.struct.field(pytree_node=False)
 
 
@@ -41,15 +42,20 @@ def init(capacity: int) -> SumTree:
     """
     if not 1 <= capacity <= MAX_CAPACITY:
         raise ValueError(f"a sum-tree needs a capacity in [1, {MAX_CAPACITY}], got {capacity}")
-    nodes = [-(-operator.index(capacity) // FAN_OUT)]
-    while nodes[-1] > 1:
-        nodes.append(-(-nodes[-1] // FAN_OUT))
-    return SumTree(tuple(jnp.zeros((n, FAN_OUT)) for n in reversed(nodes)), operator.index(capacity))
+    return from_leaves(jnp.zeros(operator.index(capacity)))
+
+
+def from_leaves(leaves: Array) -> SumTree:
+    """The tree of leaves f32[capacity], each above zero or zero, to the last bit as if written one by one."""
+    capacity, levels = leaves.size, [_nodes(leaves)]
+    while levels[0].shape[0] > FAN_OUT:
+        levels.insert(0, _nodes(_sums(levels[0])))
+    return SumTree(tuple(levels), capacity)
 
 
 def total(tree: SumTree) -> Array:
     """Sum of all leaves, f32[]. Gradient: none."""
-    return jax.lax.stop_gradient(_sums(tree.levels[0][0]))
+    return jax.lax.stop_gradient(_sums(_root(tree)))
 
 
 def get_leaves(tree: SumTree, indices: Array) -> Array:
@@ -105,7 +111,8 @@ def set_leaves(tree: SumTree, indices: Array, values: Array) -> SumTree:
         # Leaves under one node write one and the same sum, so the order of these writes does not matter.
         sums = _sums(levels[0].at[node].get(mode="promise_in_bounds"))
         node, child = jnp.divmod(node, FAN_OUT)
-        levels.insert(0, parent.at[node, child].set(sums, mode="promise_in_bounds"))
+        # No sum is negative. But now XLA finds where to write after what, one level at a time (see `prioritized`).
+        levels.insert(0, parent.at[_where_dropped(parent, node, sums >= 0), child].set(sums, mode="drop"))
     return SumTree(tuple(levels), tree.capacity)
 
 
@@ -123,7 +130,7 @@ def find(tree: SumTree, mass: Array) -> Array:
     """
     mass = jax.lax.stop_gradient(jnp.asarray(mass, jnp.float32))
     mass = jnp.where(mass > 0, mass, 0.0)
-    node = jnp.zeros(mass.shape, jnp.int32)
+    node, mass = _descend(_root(tree), mass)
     for level in tree.levels:
         child, mass = _descend(level.at[node].get(mode="promise_in_bounds"), mass)
         node = FAN_OUT * node + child
@@ -143,7 +150,7 @@ def stratified_sample(tree: SumTree, key: Key, num_samples: int) -> Array:
     """
     if num_samples < 1:
         raise ValueError(f"stratified_sample needs num_samples of at least 1, got {num_samples}")
-    return stratified_find(tree, jax.random.bits(key, (num_samples,)))
+    return stratified_find(tree, bits(key, (num_samples,)))
 
 
 def stratified_find(tree: SumTree, words: Array) -> Array:
@@ -154,6 +161,16 @@ def stratified_find(tree: SumTree, words: Array) -> Array:
     # In order already. But XLA repeats what it can fuse, here the last step of the descent, in every use of the
     # indices, and a sort it cannot fuse: a sample and a write in one program take some 35% less time.
     return jnp.sort(find(tree, mass))
+
+
+def _root(tree: SumTree) -> Array:
+    """Sums of the nodes of the first level, f32[16]."""
+    return _nodes(_sums(tree.levels[0]))[0]
+
+
+def _nodes(children: Array) -> Array:
+    """Children f32[n] as nodes, f32[nodes, 16], padded with zeros."""
+    return jnp.pad(children, (0, -children.size % FAN_OUT)).reshape(-1, FAN_OUT)
 
 
 def _as_indices(indices: Array) -> Array:
@@ -182,9 +199,9 @@ def _last_of_each(leaves: Array, node: Array, child: Array, accepted: Array) -> 
     """The leaves, spoilt where written, and which of n writes is the last accepted one of its leaf, bool[n].
 
     A scatter with repeated indices applies them in no promised order, a scattered minimum in none that matters. So
-    write i first claims its leaf with -1 - i, below any mass, and the smallest claim stays.
+    write i first claims its leaf with -1 - i, below any mass, and the smallest claim stays. One refused claims nothing.
     """
-    claims = -1.0 - jnp.arange(node.size, dtype=jnp.float32)
+    claims = jnp.where(accepted, -1.0 - jnp.arange(node.size, dtype=jnp.float32), jnp.nan)
     leaves = leaves.at[_where_dropped(leaves, node, accepted), child].min(claims, mode="drop")
     return leaves, leaves.at[node, child].get(mode="promise_in_bounds") == claims
 

@@ -19,26 +19,30 @@ WINDOWS = 1024  # updates of one sweep; fewer where the tree has fewer nodes
 
 
 class Sweep(NamedTuple):
-    """Findings of the last complete sweep, and of the one under way."""
+    """Findings: first of the last complete sweep, second of the one under way. Pairs are two buffers less a call."""
 
-    maximum: Array  # f32[] largest mass: of the last sweep, and of everything written since
-    never_replayed: Array  # i32[] rows, as the last sweep saw them
-    next_maximum: Array  # f32[]
-    next_never_replayed: Array  # i32[]
+    maxima: Array  # f32[2] largest mass: of the sweep, and of everything written since it began
+    unseen: Array  # i32[2] rows never replayed, as the sweep saw them
+
+    @property
+    def maximum(self) -> Array:
+        """Never below the largest mass, f32[]."""
+        return self.maxima[0]
+
+    @property
+    def never_replayed(self) -> Array:
+        """Rows, as the last sweep saw them, i32[]."""
+        return self.unseen[0]
 
 
 def init() -> Sweep:
     """Of a replay without rows."""
-    zero, none = jnp.zeros(()), jnp.zeros((), jnp.int32)
-    return Sweep(zero, none, zero.copy(), none.copy())
+    return Sweep(jnp.zeros(2), jnp.zeros(2, jnp.int32))
 
 
 def written(sweep: Sweep, masses: Array) -> Sweep:
     """After `masses`, f32[n], were written; NaN among them count for nothing."""
-    largest = jnp.nanmax(masses, initial=0.0)
-    return sweep._replace(
-        maximum=jnp.maximum(sweep.maximum, largest), next_maximum=jnp.maximum(sweep.next_maximum, largest)
-    )
+    return sweep._replace(maxima=jnp.maximum(sweep.maxima, jnp.nanmax(masses, initial=0.0)))
 
 
 def look(sweep: Sweep, tree: SumTree, replayed: Array, size: Array, step: Array) -> Sweep:
@@ -60,12 +64,7 @@ def look(sweep: Sweep, tree: SumTree, replayed: Array, size: Array, step: Array)
     node = jnp.minimum(start, nodes - window) + jnp.arange(window)
     row = node[:, None] * FAN_OUT + jnp.arange(FAN_OUT)[None, :]
     unknown = ~known & (row >= start * FAN_OUT) & (row < size)
-    maximum = jnp.maximum(sweep.next_maximum, jnp.max(masses))
-    never_replayed = sweep.next_never_replayed + jnp.sum(unknown, dtype=jnp.int32)
+    maxima = jnp.maximum(sweep.maxima, jnp.array([0.0, jnp.max(masses)]))
+    unseen = sweep.unseen + jnp.array([0, jnp.sum(unknown, dtype=jnp.int32)])
     ends = step % count == count - 1
-    return Sweep(
-        maximum=jnp.where(ends, maximum, sweep.maximum),
-        never_replayed=jnp.where(ends, never_replayed, sweep.never_replayed),
-        next_maximum=jnp.where(ends, 0.0, maximum),
-        next_never_replayed=jnp.where(ends, 0, never_replayed),
-    )
+    return Sweep(*(jnp.where(ends, jnp.array([of[1], 0], of.dtype), of) for of in (maxima, unseen)))

@@ -1,9 +1,9 @@
 """Uniform replay: every stored row equally likely, with replacement."""
 
-import jax
 import jax.numpy as jnp
 
 from lsp.replay import ring
+from lsp.replay.words import bits
 from lsp.types import Array, Batch, Key, Replay, Transition
 
 
@@ -24,7 +24,7 @@ def make_uniform(capacity: int, batch_size: int) -> Replay:
         return ring.add(state, chunk)[0]
 
     def sample(state: ring.Ring, key: Key) -> Batch:
-        slots = ring.below(jax.random.bits(key, (batch_size,)), state.size)
+        slots = ring.below(bits(key, (batch_size,)), state.size)
         return Batch(ring.gather(state, slots), slots, jnp.ones(batch_size))
 
     def update_priorities(state: ring.Ring, indices: Array, priorities: Array) -> ring.Ring:

@@ -225,7 +225,7 @@ def test_which_losses_are_weighted(
     batch = replay.sample(holding(replay, errors_of(rng, ROWS)), jax.random.key(0))
     ones = np.ones(BATCH)
     assert np.array_equal(batch.weights, ones) != weighted
-    np.testing.assert_array_equal(batch.policy_weights, batch.weights if policy_weighted else ones)
+    assert batch.policy_weights is None if policy_weighted else (batch.policy_weights == 1).all()
     assert (batch.policy_observation is None) == (options.get("policy_batch", "same") == "same")
 
 
@@ -278,7 +278,7 @@ def test_goes_on_exactly_from_a_dump(scheme: str, steps: int, rng: np.random.Gen
     replay = make(scheme=scheme, rank_refresh=7)
     state = history(replay, rng, steps)
     dumped = replay.dump(jax.tree.map(np.asarray, state), int(replay.size(state)))
-    assert {leaf.shape[:1] for leaf in jax.tree.leaves(dumped)} == {(), (min(3 * steps, CAPACITY),)}
+    assert {leaf.shape[:1] for leaf in jax.tree.leaves(dumped) if leaf.size > 2} == {(min(3 * steps, CAPACITY),)}
     loaded = replay.load(dumped)
     assert jax.tree.structure(loaded) == jax.tree.structure(state)
     assert same(loaded, state)

@@ -33,8 +33,9 @@ def priorities(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def assert_same_tree(tree: sum_tree.SumTree, leaves: np.ndarray) -> None:
-    """Leaves and every sum above them, to the last bit; padding zero."""
-    for level, expected in zip(tree.levels, reference.sum_tree_levels(leaves), strict=True):
+    """Leaves and every sum above them that is stored, to the last bit; padding zero."""
+    expected_levels = reference.sum_tree_levels(leaves)
+    for level, expected in zip(tree.levels, expected_levels[-len(tree.levels) :], strict=True):
         np.testing.assert_array_equal(level, expected)
 
 
