@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from lsp.replay.sum_tree import FAN_OUT, SumTree
 from lsp.types import Array
 
-WINDOWS = 1024  # updates of one sweep; fewer where the tree has fewer nodes
+WINDOWS = 4096  # updates of one sweep; fewer where the tree has fewer nodes
 
 
 class Sweep(NamedTuple):
