@@ -2,9 +2,10 @@
 
 import math
 import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -29,3 +30,57 @@ def whole_array_copies(
     found = re.findall(r"= (\w+\[([\d,]+)\])\S* (copy|select)\(", program.as_text())
     large = [f"{what} {array}" for array, dims, what in found if math.prod(map(int, dims.split(","))) >= min_elements]
     return large, program.memory_analysis().temp_size_in_bytes
+
+
+FREE = ("parameter", "constant", "bitcast", "tuple", "get-tuple-element")  # no kernels
+
+
+class Graph(NamedTuple):
+    """What a compiled program computes, by name."""
+
+    kinds: dict[str, str]
+    operands: dict[str, set[str]]  # what each still waits for
+    users: dict[str, list[str]]
+
+
+def compiled_graph(function: Callable[..., Any], *shapes: Any) -> Graph:
+    """The entry computation, with the first argument donated."""
+    with optimized():
+        text = jax.jit(function, donate_argnums=0).lower(*shapes).compile().as_text()
+    graph = Graph({}, {}, defaultdict(list))
+    for line in text[text.index("\nENTRY") :].splitlines():
+        if found := re.match(r"\s+(?:ROOT )?%(\S+) = .*? ([a-z-]+)\(([^)]*)\)", line):
+            name, graph.kinds[found[1]] = found[1], found[2]
+            graph.operands[name] = set(re.findall(r"%([^\s,]+)", found[3]))
+            for operand in graph.operands[name]:
+                graph.users[operand].append(name)
+    return graph
+
+
+def ready_at_once(function: Callable[..., Any], *shapes: Any) -> int:
+    """How many kernels wait, at most, while another starts: XLA's CPU runtime gives half of nine to a second thread.
+
+    Kernels run first come, first served, once their inputs are there; a buffer that two of them share only delays.
+    """
+    graph, queue, most = compiled_graph(function, *shapes), deque[str](), 0
+
+    def arrive(name: str) -> None:
+        if graph.kinds[name] in FREE:
+            leave(name)
+        else:
+            queue.append(name)
+
+    def leave(name: str) -> None:
+        for user in graph.users[name]:
+            graph.operands[user].remove(name)
+            if not graph.operands[user]:
+                arrive(user)
+
+    for name in [name for name, operands in graph.operands.items() if not operands]:
+        arrive(name)
+    while queue:
+        name = queue.popleft()
+        most = max(most, len(queue))
+        leave(name)
+    assert not any(graph.operands.values())
+    return most

@@ -207,7 +207,8 @@ def _sample(options: Options, state: State, key: Key) -> Batch:
         masses = sum_tree.get_leaves(state.tree, slots)
         weights = (jnp.min(masses) / masses) ** options.beta(state.updates)
     # The weights are those of the drawn rows: states drawn uniformly need none.
-    policy_weights = None if options.weights == "all" and observation is None else ones
+    own = options.weights == "q" or (options.weights == "all" and observation is not None)
+    policy_weights = ones if own else None
     return Batch(ring.gather(state.ring, slots), slots, weights, observation, policy_weights)
 
 

@@ -15,7 +15,7 @@ from lsp.replay.annealing import anneal
 from lsp.replay.prioritized import State
 from lsp.types import Array, Batch, Key, Replay, Transition
 from tests import reference
-from tests.hlo import whole_array_copies
+from tests.hlo import ready_at_once, whole_array_copies
 
 CAPACITY, ROWS, BATCH = 50, 37, 16
 OBSERVATION, ACTION = 125, 8
@@ -225,7 +225,8 @@ def test_which_losses_are_weighted(
     batch = replay.sample(holding(replay, errors_of(rng, ROWS)), jax.random.key(0))
     ones = np.ones(BATCH)
     assert np.array_equal(batch.weights, ones) != weighted
-    assert batch.policy_weights is None if policy_weighted else (batch.policy_weights == 1).all()
+    policy_weights = batch.weights if batch.policy_weights is None else batch.policy_weights
+    np.testing.assert_array_equal(policy_weights, batch.weights if policy_weighted else ones)
     assert (batch.policy_observation is None) == (options.get("policy_batch", "same") == "same")
 
 
@@ -372,6 +373,25 @@ def test_a_copy_would_be_seen() -> None:
     replay = make_prioritized(2**16, 128, alpha=0.6, beta=0.4)
     copies, _ = whole_array_copies(reversed_cycle, *shapes(replay, 1, None), min_elements=2**16)
     assert copies != []
+
+
+def test_a_call_stays_on_its_thread() -> None:
+    """A cycle of insertion, draw and update never has more kernels ready than XLA leaves to one thread."""
+    replay = make_prioritized(2**20, 128, alpha=0.6, beta=0.4)
+
+    def cycle(state: State, chunk: Transition, key: Key, errors: Array) -> tuple[State, Batch]:
+        state = replay.add(state, chunk, jnp.full(chunk.reward.shape, jnp.inf))
+        batch = replay.sample(state, key)
+        return replay.update_priorities(state, batch.indices, errors), batch
+
+    assert ready_at_once(cycle, *shapes(replay, 1, None), jax.ShapeDtypeStruct((128,), jnp.float32)) <= 8
+
+
+def test_a_crowd_of_kernels_would_be_seen() -> None:
+    def crowd(vectors: list[Array]) -> list[Array]:
+        return [jnp.sort(vector) for vector in vectors]
+
+    assert ready_at_once(crowd, [jax.ShapeDtypeStruct((100 + i,), jnp.float32) for i in range(12)]) == 11
 
 
 def test_sorting_is_all_that_ranks_add() -> None:
