@@ -21,12 +21,17 @@ def optimized() -> Iterator[None]:
         jax.config.update("jax_disable_most_optimizations", before)
 
 
+def compiled(function: Callable[..., Any], *shapes: Any, donate: int | tuple[int, ...]) -> Any:
+    """The program of a function, as users have it."""
+    with optimized():
+        return jax.jit(function, donate_argnums=donate).lower(*shapes).compile()
+
+
 def whole_array_copies(
     function: Callable[..., Any], *shapes: Any, donate: int | tuple[int, ...] = 0, min_elements: int
 ) -> tuple[list[str], int]:
     """Copies and selects of arrays of `min_elements` or more in the compiled code, and its temporaries in bytes."""
-    with optimized():
-        program = jax.jit(function, donate_argnums=donate).lower(*shapes).compile()
+    program = compiled(function, *shapes, donate=donate)
     found = re.findall(r"= (\w+\[([\d,]+)\])\S* (copy|select)\(", program.as_text())
     large = [f"{what} {array}" for array, dims, what in found if math.prod(map(int, dims.split(","))) >= min_elements]
     return large, program.memory_analysis().temp_size_in_bytes
@@ -45,8 +50,7 @@ class Graph(NamedTuple):
 
 def compiled_graph(function: Callable[..., Any], *shapes: Any) -> Graph:
     """The entry computation, with the first argument donated."""
-    with optimized():
-        text = jax.jit(function, donate_argnums=0).lower(*shapes).compile().as_text()
+    text = compiled(function, *shapes, donate=0).as_text()
     graph = Graph({}, {}, defaultdict(list))
     for line in text[text.index("\nENTRY") :].splitlines():
         if found := re.match(r"\s+(?:ROOT )?%(\S+) = .*? ([a-z-]+)\(([^)]*)\)", line):

@@ -1,6 +1,7 @@
 """The sum-tree against naive twins over long histories, and its laws: exact sums, no empty leaf drawn, fair draws."""
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -33,10 +34,11 @@ def priorities(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def assert_same_tree(tree: sum_tree.SumTree, leaves: np.ndarray) -> None:
-    """Leaves and every sum above them that is stored, to the last bit; padding zero."""
-    expected_levels = reference.sum_tree_levels(leaves)
-    for level, expected in zip(tree.levels, expected_levels[-len(tree.levels) :], strict=True):
+    """Leaves and every sum above them, to the last bit; padding zero. The root above other levels is not stored."""
+    root, *below = reference.sum_tree_levels(leaves)
+    for level, expected in zip(tree.levels, below or [root], strict=True):
         np.testing.assert_array_equal(level, expected)
+    assert sum_tree.total(tree) == functools.reduce(operator.add, root[0])
 
 
 def writes(rng: np.random.Generator, capacity: int, n: int) -> tuple[np.ndarray, np.ndarray]:
