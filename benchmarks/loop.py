@@ -18,13 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from timing import alternate
 
-from lsp import envs, rows
+from lsp import envs, packing
 from lsp.agents import build, presets
 from lsp.config import Config, validate
-from lsp.dispatch import Dispatches, RunState, make_dispatches
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
-from lsp.loop import Loop
+from lsp.training.device import Dispatches, RunState, make_dispatches
+from lsp.training.loop import Loop
 from lsp.types import ActionSample, EnvSpec, Key, Recipe
 
 WINDOW = 250  # steps
@@ -53,7 +53,7 @@ def fill(recipe: Recipe, state: RunState, spec: EnvSpec, key: Key) -> RunState:
     chunk = min(FILL, recipe.config.replay.capacity)
 
     def add(state: RunState, key: Key) -> RunState:
-        random = rows.unpack(jax.random.normal(key, (chunk, rows.width(*spec))), spec.observation_dim)
+        random = packing.unpack(jax.random.normal(key, (chunk, packing.width(*spec))), spec.observation_dim)
         random = random._replace(discount=jnp.full(chunk, recipe.config.gamma))
         return state._replace(replay=recipe.replay.add(state.replay, random, jnp.full(chunk, jnp.inf)))
 
@@ -78,7 +78,7 @@ def parts(loop: Loop, dispatches: Dispatches) -> dict[str, Callable[[], object]]
     """What a step is made of, each alone. They use up the loop, which cannot go on afterwards."""
     config, (observation_dim, action_dim) = loop.config, loop.executors.spec
     count, chunk = config.executors.count, config.executors.count * config.block
-    width = rows.width(observation_dim, action_dim)
+    width = packing.width(observation_dim, action_dim)
     new = [np.zeros(shape, np.float32) for shape in ((chunk, width), (chunk,), (count, observation_dim))]
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (count, action_dim)).astype(np.float32)
     params, step, random = loop.actor_params(), np.int32(loop.step), np.bool_(False)

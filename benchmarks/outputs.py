@@ -22,8 +22,8 @@ from timing import alternate, core_share, ratio
 
 from lsp.agents import presets
 from lsp.config import Config, validate
-from lsp.metrics import Progress
-from lsp.train import Run
+from lsp.storage.metrics import Progress
+from lsp.training.run import Run
 
 NEVER = 2**31 - 1
 
@@ -52,7 +52,7 @@ class Session:
             self.advance(1)
 
     def advance(self, steps: int) -> None:
-        """As `lsp.train.Run.train` does, for so many environment steps."""
+        """As `lsp.training.run.Run.train` does, for so many environment steps."""
         loop = self.run.loop
         end = loop.step + steps
         while loop.step < end:

@@ -29,12 +29,12 @@ def make_lsp(env: str, capacity: int, block: int) -> Advance:
     import numpy as np
 
     import lsp
-    from lsp import train
     from lsp.config import from_dict, to_dict
-    from lsp.rows import unpack, width
+    from lsp.packing import unpack, width
+    from lsp.training import run
 
     changes = {"env": env, "replay.capacity": capacity, "block": block, "warmup_steps": 500, "learning_starts": 500}
-    run = train.Run(from_dict(to_dict(lsp.presets("sac_lsp", "modern")) | changes), Path("unused"))
+    run = run.Run(from_dict(to_dict(lsp.presets("sac_lsp", "modern")) | changes), Path("unused"))
     spec = run.loop.executors.spec
     replay = lsp.build(run.config, spec).replay
     add = jax.jit(lambda state, chunk: replay.add(state, chunk, chunk.reward), donate_argnums=0)

@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from timing import Seconds, alternate, core_share, ratio
 
-from lsp import huge_pages, rows
+from lsp import packing
 from lsp.replay import make_prioritized, make_uniform
+from lsp.training import huge_pages
 from lsp.types import Array, Batch, Key, Replay, Transition
 
 OBSERVATION, ACTION = 125, 8
@@ -35,8 +36,8 @@ Call = Callable[[], object]
 
 def random_rows(rng: np.random.Generator, count: int) -> Transition:
     """Rows of the ant's size, in memory of their own."""
-    packed = rng.standard_normal((count, rows.width(OBSERVATION, ACTION)), np.float32)
-    return jax.tree.map(np.ascontiguousarray, rows.unpack(packed, OBSERVATION))
+    packed = rng.standard_normal((count, packing.width(OBSERVATION, ACTION)), np.float32)
+    return jax.tree.map(np.ascontiguousarray, packing.unpack(packed, OBSERVATION))
 
 
 def td_errors(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -71,13 +72,13 @@ def used(carried: tuple[Any, tuple[Batch, Any]]) -> tuple[Any, Any]:
 
 def one_call(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
     """One cycle, which hands out the batch."""
-    state = replay.add(state, rows.unpack(packed, OBSERVATION), jnp.full(1, jnp.inf))
+    state = replay.add(state, packing.unpack(packed, OBSERVATION), jnp.full(1, jnp.inf))
     return update_once(replay, with_metrics, state, (jax.random.key(step), priorities[0]))
 
 
 def one_scan(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
     """As many cycles as there are rows and batches of priorities, as a training loop has them: rows first."""
-    state = replay.add(state, rows.unpack(packed, OBSERVATION), jnp.full(len(packed), jnp.inf))
+    state = replay.add(state, packing.unpack(packed, OBSERVATION), jnp.full(len(packed), jnp.inf))
     keys = jax.random.split(jax.random.key(step), len(priorities))
     return jax.lax.scan(lambda *inputs: used(update_once(replay, with_metrics, *inputs)), state, (keys, priorities))
 
@@ -85,7 +86,7 @@ def one_scan(replay: Replay, with_metrics: bool, state: Any, packed: Array, prio
 def lsp_call(replay: Replay, body: Callable[..., Any], count: int, capacity: int, with_metrics: bool = False) -> Call:
     """A call of `count` cycles with the replay donated. Rows come from the host, priorities are on the device."""
     rng, step = np.random.default_rng(0), 0
-    state, packed = full(replay, capacity, rng), rows.pack(random_rows(rng, count))
+    state, packed = full(replay, capacity, rng), packing.pack(random_rows(rng, count))
     priorities = jnp.asarray(td_errors(rng, count, BATCH))
     function = jax.jit(partial(body, replay, with_metrics), donate_argnums=0)
 
@@ -143,7 +144,7 @@ def loop_call(agent: str, capacity: int, block: int, **changes: Any) -> Call:
     from lsp import agents, envs
     from lsp.executors.executor import Executor
     from lsp.executors.inproc import InProcess
-    from lsp.loop import Loop
+    from lsp.training.loop import Loop
 
     config = agents.presets(agent)
     replay = dataclasses.replace(config.replay, capacity=capacity, **changes)

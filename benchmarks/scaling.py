@@ -26,16 +26,16 @@ import jax
 import numpy as np
 from timing import alternate
 
-from lsp.actor import JaxActor, make_actor
 from lsp.agents import build, presets
-from lsp.asynchronous import AsyncLoop
 from lsp.config import Config, validate
+from lsp.executors.async_workers import Fleet
 from lsp.executors.collector import Collector
-from lsp.executors.fleet import Fleet
+from lsp.executors.factory import ExecutorMaker, make, spec_of
 from lsp.executors.inproc import InProcess
-from lsp.executors.making import ExecutorMaker, make, spec_of
-from lsp.loop import Loop
-from lsp.train import LOOPS
+from lsp.training.asynchronous import AsyncLoop
+from lsp.training.loop import Loop
+from lsp.training.run import LOOPS
+from lsp.training.worker_policy import JaxActor, make_actor
 from lsp.types import Executors, Order
 
 COUNTS = (1, 8, 64, 360, 1_000, 10_000)

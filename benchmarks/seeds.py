@@ -17,14 +17,14 @@ import jax
 import jax.numpy as jnp
 from timing import Seconds, alternate, core_share, ratio
 
-from lsp import envs, rows
+from lsp import envs, packing
 from lsp.agents import build, presets
 from lsp.config import Config, validate
-from lsp.dispatch import RunState
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
-from lsp.loop import Loop
-from lsp.sweep import Lane, Sweep
+from lsp.training.device import RunState
+from lsp.training.loop import Loop
+from lsp.training.sweep import Lane, Sweep
 from lsp.types import ActionSample, Array, Chunk, EnvSpec, Recipe
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -69,8 +69,8 @@ def make_executors(config: Config, seed: int) -> Timed:
 
 def filled(recipe: Recipe, state: RunState, spec: EnvSpec, lanes: int) -> RunState:
     """`state`, whose leaves have so many leading axes of lanes, with random rows all over every replay."""
-    chunk = jax.random.normal(jax.random.key(1), (FILL, rows.width(*spec)))
-    transitions = rows.unpack(chunk, spec.observation_dim)._replace(discount=jnp.full(FILL, recipe.config.gamma))
+    chunk = jax.random.normal(jax.random.key(1), (FILL, packing.width(*spec)))
+    transitions = packing.unpack(chunk, spec.observation_dim)._replace(discount=jnp.full(FILL, recipe.config.gamma))
 
     def add(state: RunState) -> RunState:
         return state._replace(replay=recipe.replay.add(state.replay, transitions, jnp.full(FILL, jnp.inf)))

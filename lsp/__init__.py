@@ -12,18 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lsp.agents import presets
     from lsp.config import Config, ConfigError
-    from lsp.types import (
-        ActionSample,
-        Agent,
-        Batch,
-        EnvSpec,
-        Episode,
-        Flow,
-        Recipe,
-        Replay,
-        Transition,
-        UpdateInfo,
-    )
+    from lsp.types import ActionSample, Agent, Batch, EnvSpec, Episode, Flow, Recipe, Replay, Transition, UpdateInfo
 
 __all__ = [
     "ActionSample",

@@ -1,8 +1,8 @@
 """Reading the command line of `lsp.run`: flags over a preset, and the help page.
 
 The agent and the preset are read first, and everything else with their values as defaults, so that `--help` shows what
-would run. tyro draws that page from the dataclasses and their docstrings. Values are read by `lsp.fields`, as those of
-`config.json` are, because bad input shall end in one line with the nearest right name.
+would run. tyro draws that page from the dataclasses and their docstrings. Values are read by `lsp.config.schema`, as
+those of `config.json` are, because bad input shall end in one line with the nearest right name.
 """
 
 import re
@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from lsp import fields, layering
 from lsp.agents import REGISTRY, presets
-from lsp.config import Config, ConfigError, from_dict, to_dict, validate
+from lsp.config import Config, ConfigError, from_dict, schema, stages, to_dict, validate
 
 PROGRAM = "python -m lsp.run"
 
@@ -58,18 +57,18 @@ def parse(arguments: Sequence[str]) -> Command:
       ConfigError: in one line, the flag or value that cannot be and the nearest that can.
       SystemExit: help was asked for, and printed.
     """
-    texts = layering.with_steps(_read([argument for argument in arguments if argument not in ("-h", "--help")]))
+    texts = stages.with_steps(_read([argument for argument in arguments if argument not in ("-h", "--help")]))
     preset = presets(texts.get("agent", Config.agent), texts.get("preset", Config.preset))
     if len(texts) < len(arguments) and {"-h", "--help"} & set(arguments):
         _print_help(preset)
-    option_texts = {name: texts.pop(name) for name in fields.kinds(Options) if name in texts}
-    options = fields.build(Options, fields.flatten(Options()) | option_texts)
+    option_texts = {name: texts.pop(name) for name in schema.kinds(Options) if name in texts}
+    options = schema.build(Options, schema.flatten(Options()) | option_texts)
     config = from_dict(to_dict(preset) | texts)
     if "resume" in option_texts:
         _check_resume(option_texts)
     else:
         validate(config)
-    values = fields.flatten(config)
+    values = schema.flatten(config)
     given = {name: values[name] for name in texts}
     return Command(options, config, given, _seeds(options.seeds, config.seed))
 
@@ -79,7 +78,7 @@ def _check_resume(option_texts: dict[str, str]) -> None:
         raise ConfigError("--resume is empty: give the folder of a run, such as --resume=runs/NAME")
     for name in ("name", "runs_dir", "dry_run", "seeds"):
         if name in option_texts:
-            raise ConfigError(f"{fields.flag(name)} cannot go with --resume: the run and its folder exist already")
+            raise ConfigError(f"{schema.flag(name)} cannot go with --resume: the run and its folder exist already")
 
 
 def _seeds(text: str, first: int) -> Sequence[int]:
@@ -102,7 +101,7 @@ def _seeds(text: str, first: int) -> Sequence[int]:
 
 def _read(arguments: Sequence[str]) -> dict[str, str]:
     """The text given for each field. A flag given twice counts once, the last time."""
-    kinds = fields.kinds(Options) | fields.kinds(Config)
+    kinds = schema.kinds(Options) | schema.kinds(Config)
     given: dict[str, list[str]] = {}
     name = ""
     for argument in arguments:
@@ -126,16 +125,16 @@ def _find(spelled: str, kinds: dict[str, Any]) -> tuple[str, bool]:
     if kinds.get(positive) is bool:
         return positive, True
     same_leaf = [known for known in kinds if known.endswith(f".{name}")]
-    near = [fields.flag(known) for known in same_leaf or fields.nearest(name, kinds)]
-    remedy = f"did you mean {fields.one_of(near)}?" if near else "see --help"
+    near = [schema.flag(known) for known in same_leaf or schema.nearest(name, kinds)]
+    remedy = f"did you mean {schema.one_of(near)}?" if near else "see --help"
     raise ConfigError(f"unknown flag --{spelled}: {remedy}")
 
 
 def _join(name: str, words: Sequence[str], kind: Any) -> str:
     if not words and kind is not bool:
-        raise ConfigError(f"{fields.flag(name)} needs a value; see --help")
+        raise ConfigError(f"{schema.flag(name)} needs a value; see --help")
     if len(words) > 1 and get_origin(kind) is not tuple:
-        raise ConfigError(f"unexpected {words[1]!r} after {fields.flag(name)}={words[0]}; see --help")
+        raise ConfigError(f"unexpected {words[1]!r} after {schema.flag(name)}={words[0]}; see --help")
     return ",".join(words) if words else "true"
 
 
@@ -147,7 +146,7 @@ class _Page:
 
 def _print_help(preset: Config) -> None:
     description = (
-        f"Train an agent: {fields.one_of(REGISTRY)}. Lists have commas (256,256); a switch is --x, --no-x or --x=false."
+        f"Train an agent: {schema.one_of(REGISTRY)}. Lists have commas (256,256); a switch is --x, --no-x or --x=false."
         f"\n\nDefaults shown are those of --agent={preset.agent} --preset={preset.preset}."
     )
     registry = ConstructorRegistry()
@@ -160,16 +159,16 @@ def _print_help(preset: Config) -> None:
 
 
 def _help_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """How the help page writes a field's type and default: as `lsp.fields` reads them."""
+    """How the help page writes a field's type and default: as `lsp.config.schema` reads them."""
     kind: Any = info.type
     if not (kind in (int, float, str, bool) or get_origin(kind) in (tuple, Literal)):
         return None
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=_metavar(kind),
-        instance_from_str=lambda words: fields.convert("", words[0], kind),
+        instance_from_str=lambda words: schema.convert("", words[0], kind),
         is_instance=lambda value: True,
-        str_from_instance=lambda value: [fields.to_text(value)],
+        str_from_instance=lambda value: [schema.to_text(value)],
     )
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from lsp.fields import ConfigError, Fault
+from lsp.config.schema import ConfigError, Fault
 
 BAD_INPUT, FAULT, INTERRUPTED = 2, 1, 130
 

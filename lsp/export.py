@@ -20,14 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsp import checkpoint, envs, growth, numpy_policy
+from lsp import envs, numpy_policy
 from lsp.agents.learner import make_flat_params
 from lsp.agents.stack import Layer, make_flow
-from lsp.checkpoint import CheckpointError
 from lsp.commands import Parser, status_of
 from lsp.config import Config, ConfigError
 from lsp.numpy_policy import NumpyPolicy
-from lsp.run_dir import read_config
+from lsp.storage import checkpoint
+from lsp.storage.checkpoint import CheckpointError
+from lsp.storage.run_folder import read_config
+from lsp.training import growth
 from lsp.types import Agent, Array, EnvSpec, Params
 
 PLATFORMS = ("cpu", "cuda", "tpu")

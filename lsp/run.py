@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from lsp import cli, fields
+from lsp import cli
 from lsp.commands import FAULT, INTERRUPTED, say_error, status_of
-from lsp.config import Config, ConfigError
+from lsp.config import Config, ConfigError, schema
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +45,8 @@ def _train(command: cli.Command) -> int:
     if not options.resume and config.steps <= config.learning_starts:
         print(f"lsp: note: --steps={config.steps} ends before --learning-starts={config.learning_starts}: no learning")
     # JAX comes with these, and takes seconds.
-    from lsp import seeds, train
+    from lsp.training import run as train
+    from lsp.training import seeds
 
     if command.seeds:
         return _end_of_sweep(folder, *seeds.start(config, command.seeds, folder))
@@ -70,14 +71,15 @@ def _end(folder: Path, finished: bool) -> int:
 
 
 def _dry_run(command: cli.Command) -> int:
-    from lsp import envs, memory
+    from lsp import envs
+    from lsp.training import memory
 
     config = command.config
     with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
         spec = envs.spec_of(env)
     print(f"# would write to {run_dir(command.options, config)}")
-    for name, value in fields.flatten(config).items():
-        print(f"{fields.flag(name)}={shlex.quote(fields.to_text(value))}")
+    for name, value in schema.flatten(config).items():
+        print(f"{schema.flag(name)}={shlex.quote(schema.to_text(value))}")
     available = memory.available_bytes()
     free = "" if available is None else f"; {available / 1e9:.2f} GB are free"
     print(f"# {config.env}: {spec.observation_dim} observations, {spec.action_dim} actions")
@@ -87,7 +89,7 @@ def _dry_run(command: cli.Command) -> int:
 
 
 def _print_version() -> int:
-    from lsp import provenance
+    from lsp.storage import provenance
 
     revision = provenance.git_revision()
     print(f"lsp {provenance.versions()['lsp']}" + (f", revision {revision}" if revision else ""))

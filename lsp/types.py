@@ -143,7 +143,7 @@ class Episode(NamedTuple):
 class Chunk(NamedTuple):
     """What one step of all executors hands to the learner, as NumPy arrays."""
 
-    rows: np.ndarray  # f32[E, W] one packed transition an executor (`lsp.rows`); of n-step returns the oldest complete
+    rows: np.ndarray  # f32[E, W] one packed transition an executor (`lsp.packing`); n-step returns the oldest complete
     returns: np.ndarray  # f32[E] discounted return so far in each episode: for the reward normalizer
     observations: np.ndarray  # f32[E, S] what to act on next
     complete: bool  # false in the first n-1 steps of a run, while n-step returns gather: `rows` is then empty

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.hlo import optimized
+from tests.support.hlo import optimized
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lsp import categorical
-from tests import reference
+from tests.support import reference
 
 EVEN = categorical.make_support(-6.0, 14.0, 41)
 SYMEXP = categorical.make_symexp_support(-30.0, 300.0, 41)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lsp import cli, fields
+from lsp import cli
 from lsp.agents import presets
-from lsp.config import Config, ConfigError
+from lsp.config import Config, ConfigError, schema
 
 ROOT = Path(__file__).parents[1]
 HELP_WITHOUT_DEVICE = """
@@ -52,7 +52,7 @@ def test_flags_go_over_the_preset() -> None:
 )
 def test_spellings(spellings: list[str], name: str, value: Any) -> None:
     for spelling in spellings:
-        assert fields.flatten(cli.parse(spelling.split()).config)[name] == value, spelling
+        assert schema.flatten(cli.parse(spelling.split()).config)[name] == value, spelling
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def help_page(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     page = help_page(capsys)
-    for name in fields.kinds(cli.Options) | fields.kinds(Config):
-        assert f" {fields.flag(name)} " in page
-    assert page.count("(default: ") == len(fields.kinds(cli.Options) | fields.kinds(Config))
+    for name in schema.kinds(cli.Options) | schema.kinds(Config):
+        assert f" {schema.flag(name)} " in page
+    assert page.count("(default: ") == len(schema.kinds(cli.Options) | schema.kinds(Config))
     assert "--critic.hidden-sizes INT,... Units of each hidden layer. (default: 128,128)" in page
     assert "--policy.q {min,mean,first}" in page
     assert "--critic.layer-norm {true,false} LayerNorm before every ReLU. (default: true)" in page

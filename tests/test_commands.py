@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from lsp import commands, export, grid, report, run, video
-from lsp.checkpoint import CheckpointError
+from lsp import commands, export, run, video
 from lsp.config import ConfigError
 from lsp.envs import EnvironmentFault
-from lsp.train import Diverged
+from lsp.grid import command as grid
+from lsp.report import command as report
+from lsp.storage.checkpoint import CheckpointError
+from lsp.training.run import Diverged
 
 ROOT = Path(__file__).parents[1]
 

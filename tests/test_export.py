@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from lsp import checkpoint, export
+from lsp import export
 from lsp.config import ConfigError
-from tests.policies import untrained
+from lsp.storage import checkpoint
+from tests.support.policies import untrained
 
 SCRIPT = """
 import sys

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsp import checkpoint, memory, metrics, run, train
-from tests.runs import command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
+from lsp import run
+from lsp.storage import checkpoint, metrics
+from lsp.training import memory
+from lsp.training import run as train
+from tests.support.runs import command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
-PUPPET = "tests.runs:Puppet"
+PUPPET = "tests.support.runs:Puppet"
 
 
 def error_of(capfd: pytest.CaptureFixture[str]) -> str:
@@ -68,9 +71,9 @@ def test_environment_that_never_starts(tmp_path: Path, capfd: Any) -> None:
     ],
 )
 def test_environment_that_does_not_fit(kind: str, message: str, tmp_path: Path, capfd: Any) -> None:
-    arguments = command(tmp_path / "run", env="tests.runs:Unfit", env_kwargs=json.dumps({"kind": kind}))
+    arguments = command(tmp_path / "run", env="tests.support.runs:Unfit", env_kwargs=json.dumps({"kind": kind}))
     assert run.main(arguments) == 2
-    assert error_of(capfd).startswith(f"environment 'tests.runs:Unfit': {message}")
+    assert error_of(capfd).startswith(f"environment 'tests.support.runs:Unfit': {message}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from lsp import normalizers
 from lsp.flows import make_real_nvp
 from lsp.hierarchy import Frozen, decode, encode, freeze, grow
 from lsp.types import Flow, Params
-from tests.builders import FLOWS, random_params
+from tests.support.builders import FLOWS, random_params
 
 ROWS, OBSERVATION_DIM, ACTION_DIM = 32, 4, 3
 

@@ -9,78 +9,35 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CONTRACTS = ("types", "config", "fields", "layering")
-RECORDS = ("metrics", "checkpoint", "run_dir")
-FORMULAS = ("rows", "branches", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
-LEARNING = (*CONTRACTS, *FORMULAS, "replay", "agents")
-RUNNING = (*CONTRACTS, *RECORDS, "rows", "episodes", "evaluate", "dispatch", "loop")
-COMMANDS = (*CONTRACTS, "commands")
-AROUND = ("memory", "provenance", "interrupt", "sinks", "outputs", "divergence")
+FORMULAS = ("types", "packing", "xla", "losses", "categorical", "networks", "normalizers", "flows", "hierarchy")
+LEARNING = ("config", *FORMULAS, "replay", "agents")
+COLLECTING = (*LEARNING, "storage", "envs", "executors")
 
-# What each module may import inside lsp. A row covers its submodules that have none; `run` is in no row.
+# What each package may import inside lsp, from the bottom up; a module at the top level is a package of its own. The
+# commands, and `lsp` itself, may import everything below them.
 LAYERS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("types", "fields", "statistics", "provenance", "interrupt", "huge_pages"), ()),
-    "commands": ("fields",),
-    "layer_rewards": ("fields",),
-    "layering": ("fields", "layer_rewards"),
-    "config": ("fields", "layering", "config"),
-    "divergence": ("fields",),
-    **dict.fromkeys(("rows", "branches", "losses", "categorical", "networks", "normalizers"), ("types",)),
-    "replay.words": ("types",),
-    "replay.sum_tree": ("types", "replay.words"),
-    "episodes": ("types",),
-    "returns": ("types", "rows"),
+    **dict.fromkeys(("types", "config", "numpy_policy"), ()),
+    **dict.fromkeys(("packing", "xla", "losses", "categorical", "networks", "normalizers"), ("types",)),
     "flows": ("types", "networks"),
     "hierarchy": ("types", "flows", "normalizers"),
-    "replay": ("types", "rows", "branches", "replay"),
-    "agents": LEARNING,
-    "envs": (*CONTRACTS, "envs"),
-    "envs.latent": (*CONTRACTS, "envs", "hierarchy", "agents", "layer_files"),
-    "executors": (*CONTRACTS, "layer_rewards", "rows", "returns", "episodes", "envs", "executors"),
-    **dict.fromkeys(RECORDS, CONTRACTS),
-    "sinks": CONTRACTS,
-    "outputs": (*CONTRACTS, "metrics", "sinks"),
-    "memory": (*LEARNING, "dispatch"),
-    "evaluate": (*CONTRACTS, "episodes"),
-    "dispatch": (*CONTRACTS, "rows"),
-    "loop": (*CONTRACTS, *RECORDS, "rows", "evaluate", "dispatch", "huge_pages"),
-    **dict.fromkeys(("pipelined", "asynchronous"), (*CONTRACTS, "dispatch", "loop", "executors.fleet")),
-    "actor": (*LEARNING, "dispatch"),
-    "layer_files": (*LEARNING, "checkpoint"),
-    "growth": (*RUNNING, *LEARNING, "layer_files"),
-    "lane_dispatch": (*CONTRACTS, "dispatch"),
-    "sweep": (*RUNNING, "lane_dispatch", "huge_pages"),
-    "growth_lanes": (*RUNNING, *LEARNING, "growth", "sweep"),
-    "resuming": (*CONTRACTS, *RECORDS, "layering"),
-    "train": (
-        *RUNNING, *LEARNING, *AROUND, "envs", "executors", "pipelined", "sweep", "growth", "layer_files", "resuming",
-        "sinks", "outputs", "asynchronous", "actor",
-    ),
-    "seeds": (
-        *RUNNING, *AROUND, "agents", "envs", "executors", "sweep", "train", "growth", "growth_lanes", "resuming",
-    ),
-    "reporting": (*CONTRACTS, "metrics", "statistics", "reporting"),
-    "laws": (*LEARNING, *RECORDS, "envs", "growth", "resuming"),
-    "report": (*COMMANDS, "reporting", "laws"),
-    "numpy_policy": (),
-    "export": (*COMMANDS, *LEARNING, *RECORDS, "envs", "growth", "numpy_policy"),
-    "video": (*COMMANDS, *RECORDS, "envs", "export", "numpy_policy"),
-    "cli": (*CONTRACTS, "agents"),
-    "cells": (*COMMANDS, "checkpoint", "cli", "run_dir"),
-    "cluster": (*COMMANDS, "cells", "executors.ray"),
-    "grid": (*COMMANDS, "cli", "cells", "cluster"),
-    "run": (*COMMANDS, "checkpoint", "cli", "agents", "envs", "memory", "provenance", "seeds", "train"),
-    "": (*LEARNING, *RUNNING, "envs", "executors", "sweep", "train", "report", "export", "video"),
+    "replay": ("types", "packing", "xla"),
+    "agents": ("config", *FORMULAS, "replay"),
+    "commands": ("config",),
+    "storage": LEARNING,
+    "envs": (*LEARNING, "storage"),
+    "executors": (*LEARNING, "storage", "envs"),
+    "training": COLLECTING,
+    "report": (*COLLECTING, "training", "commands"),
+    "grid": ("config", "storage", "executors", "commands", "cli"),
+    **dict.fromkeys(("", "cli", "dispatch", "run", "export", "video"), ("",)),
 }
-FOR_TYPE_CHECKING_ONLY = {"types": ("config",), "layering": ("config",)}
-ONLY_IMPORTER = {"distrax": "flows", "tensorflow_probability": "flows"}
+FOR_TYPE_CHECKING_ONLY = {"types": ("config",)}
+ONLY_IMPORTER = {"distrax": "flows.real_nvp", "tensorflow_probability": "flows.real_nvp"}
 
 
-def layer(module: str) -> str:
-    """The row of `module`, or of the nearest package around it."""
-    while module not in LAYERS and "." in module:
-        module = module.rpartition(".")[0]
-    return module
+def package(module: str) -> str:
+    """The row of `module`: its package, or itself at the top level."""
+    return module.partition(".")[0]
 
 
 def targets(node: ast.AST) -> Iterator[str]:
@@ -96,8 +53,8 @@ def allowed(module: str, target: str, guarded: bool) -> bool:
     top, _, inside = target.partition(".")
     if top != "lsp":
         return top != "" and module == ONLY_IMPORTER.get(top, module)
-    row = LAYERS[layer(module)] + (FOR_TYPE_CHECKING_ONLY.get(module, ()) if guarded else ())
-    return any(f"{inside}.".startswith(f"{prefix}.") for prefix in row)
+    row = (package(module), *LAYERS[package(module)]) + (FOR_TYPE_CHECKING_ONLY.get(module, ()) if guarded else ())
+    return "" in row or package(inside) in row
 
 
 def offenses(module: str, source: str) -> list[str]:
@@ -112,7 +69,7 @@ def offenses(module: str, source: str) -> list[str]:
 def test_imports_flow_downward(path: Path) -> None:
     module = ".".join(path.relative_to(ROOT / "lsp").with_suffix("").parts)
     module = module.removesuffix("__init__").removesuffix(".")
-    assert layer(module) in LAYERS, f"lsp.{module}: say in LAYERS what it may import"
+    assert package(module) in LAYERS, f"lsp.{module}: say in LAYERS what it may import"
     assert offenses(module, path.read_text()) == []
 
 
@@ -121,11 +78,10 @@ def test_imports_flow_downward(path: Path) -> None:
     [
         ("losses", "from lsp import networks"),
         ("losses", "import lsp"),
-        ("replay.sum_tree", "from lsp.replay import ring"),
         ("replay.uniform", "from . import ring"),
-        ("loop", "def late():\n    import lsp.agents.sac_lsp"),
+        ("replay.uniform", "def late():\n    import lsp.agents.sac_lsp"),
         ("types", "from lsp.config import Config"),
-        ("train", "from lsp.run import main"),
+        ("training.run", "from lsp.run import main"),
         ("agents.sac_lsp", "import distrax"),
     ],
 )

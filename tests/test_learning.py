@@ -22,7 +22,7 @@ from lsp import flows
 from lsp.agents.sac_lsp import make_agent
 from lsp.config import Config
 from lsp.types import Agent, Array, Batch, EnvSpec, Key, Params, Transition
-from tests.builders import tiny_config
+from tests.support.builders import tiny_config
 
 SPEC = EnvSpec(observation_dim=1, action_dim=2)
 ALPHA, GAMMA, BATCH_SIZE, UPDATES, DRAWS = 0.5, 0.5, 128, 8000, 4096

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lsp.networks import MLP, Conditioner, ValueEnsemble, layer_norm
-from tests import reference
-from tests.builders import random_params
+from tests.support import reference
+from tests.support.builders import random_params
 
 ROWS = 4
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from tests.runs import compiled_once  # noqa: F401  # a fixture
+from tests.support.runs import compiled_once  # noqa: F401  # a fixture
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 

@@ -11,7 +11,7 @@ import pytest
 from lsp import numpy_policy
 from lsp.flows import make_real_nvp
 from lsp.numpy_policy import NumpyPolicy
-from tests.builders import FLOWS, random_params
+from tests.support.builders import FLOWS, random_params
 
 S = 3
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from lsp import checkpoint, cli, envs, metrics, run, train
+from lsp import cli, envs, run
 from lsp.config import Config, ConfigError
+from lsp.storage import checkpoint, metrics
+from lsp.training import run as train
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -103,8 +105,8 @@ def test_a_runs_dir_that_cannot_be_written(folder: Path, capsys: pytest.CaptureF
 def test_exit_status(
     outcome: Any, status: int, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(train, "start", outcome_as(outcome, started := []))
-    monkeypatch.setattr(train, "resume", outcome_as(outcome, resumed := []))
+    monkeypatch.setattr(run, "start", outcome_as(outcome, started := []))
+    monkeypatch.setattr(run, "resume", outcome_as(outcome, resumed := []))
     assert run.main(["--runs-dir=r", "--name=x", "--seed=3"]) == status
     assert capsys.readouterr().err == message
     assert run.main(["--resume=r/x", "--steps=9"]) == status
@@ -133,13 +135,13 @@ def test_debugging_shows_tracebacks(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_bug_is_not_hidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "start", outcome_as(ValueError("a bug"), []))
+    monkeypatch.setattr(run, "start", outcome_as(ValueError("a bug"), []))
     with pytest.raises(ValueError, match="a bug"):
         run.main([])
 
 
 def test_a_run_that_cannot_learn_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(train, "start", outcome_as(True, []))
+    monkeypatch.setattr(run, "start", outcome_as(True, []))
     run.main(["--steps=5_000"])
     assert "lsp: note: --steps=5000 ends before --learning-starts=5000" in capsys.readouterr().out
     run.main(["--steps=5_001"])

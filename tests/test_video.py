@@ -16,7 +16,7 @@ from lsp import video
 from lsp.export import load_actor, to_numpy
 from lsp.types import EnvSpec
 from lsp.video import Walk
-from tests.policies import untrained
+from tests.support.policies import untrained
 
 
 class Painter(gymnasium.Env[np.ndarray, np.ndarray]):

@@ -7,9 +7,8 @@ one line in `REGISTRY`. What a configuration may say is in `lsp.config`; the swi
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lsp import fields, layering
 from lsp.agents import categorical, distributed, hindsight, prioritized
-from lsp.config import Config, Preset, dissertation, validate
+from lsp.config import Config, Preset, dissertation, schema, stages, validate
 
 if TYPE_CHECKING:
     from lsp.agents.stack import Layer
@@ -31,8 +30,8 @@ def presets(agent: str = "sac_lsp", preset: str = "modern") -> Config:
     Raises:
       ConfigError: an unknown agent or preset; the message names the nearest.
     """
-    configure = fields.choose("agent", agent, REGISTRY)
-    config = Config(agent=agent, preset=fields.convert("preset", preset, Preset))
+    configure = schema.choose("agent", agent, REGISTRY)
+    config = Config(agent=agent, preset=schema.convert("preset", preset, Preset))
     return validate(configure(dissertation(config) if preset == "dissertation" else config))
 
 
@@ -43,7 +42,7 @@ def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage
       config: of the whole run.
       spec: sizes.
       layers: frozen ones below that in training, bottom first.
-      stage: number of the layer in training among those of the run (`lsp.layering`).
+      stage: number of the layer in training among those of the run (`lsp.config.stages`).
 
     Returns:
       The recipe, with the configuration as this layer trains under it.
@@ -53,7 +52,7 @@ def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage
     """
     # JAX is imported here and not above, because the command line reads the registry before it needs any of this.
     from lsp import replay
-    from lsp.agents import growing
+    from lsp.agents import transfer
     from lsp.agents.sac_lsp import make_agent
     from lsp.types import Recipe
 
@@ -61,7 +60,7 @@ def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage
         memory = prioritized.make_replay(config.replay)
     else:
         memory = replay.make_uniform(config.replay.capacity, config.replay.batch_size)
-    young = growing.young(layering.at_growth(config, stage)) if stage else ()
-    config = layering.of_stage(config, stage, len(layers))
+    young = transfer.young(stages.at_growth(config, stage)) if stage else ()
+    config = stages.of_stage(config, stage, len(layers))
     memory = hindsight.with_hindsight(memory, config, spec)
     return Recipe(make_agent(config, spec, layers, young), memory, config)

@@ -17,7 +17,7 @@ from lsp.types import Array, Key
 
 
 class SupportRange(NamedTuple):
-    """How wide a support has become that widens itself (`lsp.agents.adaptive`)."""
+    """How wide a support has become that widens itself (`lsp.agents.support`)."""
 
     scale: Array  # f32[] scaled reward that a unit of the atoms stands for
     edge_mass: Array  # f32[] running mean of the probability on the edges

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 from jax.lax import stop_gradient
 
-from lsp import flows, losses, normalizers, rows
-from lsp.agents import adaptive, learner
+from lsp import flows, losses, normalizers, packing
+from lsp.agents import learner, support
 from lsp.agents.critics import Target
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, bootstrap_name, make_parts
@@ -51,7 +51,7 @@ class Prediction(NamedTuple):
 def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), young: Sequence[str] = ()) -> Agent:
     """Build the agent for environments of the given sizes, on top of frozen `layers`, bottom first.
 
-    `young` names the networks that begin with this layer, where the others go on (`lsp.agents.growing`).
+    `young` names the networks that begin with this layer, where the others go on (`lsp.agents.transfer`).
     """
     parts = make_parts(config, spec, layers, young)
 
@@ -97,7 +97,7 @@ def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
         observation_stats=normalizers.init((spec.observation_dim,)),
         return_stats=normalizers.init(),
         layers=tuple(jax.tree.map(jnp.array, layer.values) for layer in parts.layers),
-        support=adaptive.init(parts.config.critic),
+        support=support.init(parts.config.critic),
     )
     return LearnerState(actor, parts.optimizer.init(params))
 
@@ -109,12 +109,12 @@ def _observe(parts: Parts, state: LearnerState, chunk: Transition, returns: Arra
     """
     actor, seen = state.actor, chunk.observation
     if chunk.outcome is not None:
-        seen = jnp.concatenate([seen, rows.with_goal(seen, chunk.outcome[:, :-2])])
+        seen = jnp.concatenate([seen, packing.with_goal(seen, chunk.outcome[:, :-2])])
     if parts.config.normalize.observations:
         actor = actor._replace(observation_stats=normalizers.update(actor.observation_stats, seen))
     if parts.config.normalize.rewards or actor.support is not None:
         actor = actor._replace(return_stats=normalizers.update(actor.return_stats, returns))
-    return adaptive.fit(parts, state._replace(actor=actor))
+    return support.fit(parts, state._replace(actor=actor))
 
 
 def _normalize(parts: Parts, stats: normalizers.Moments, observation: Array) -> Array:
@@ -122,12 +122,12 @@ def _normalize(parts: Parts, stats: normalizers.Moments, observation: Array) -> 
 
 
 def _reward_factor(parts: Parts, actor: ActorParams) -> Array | float:
-    return adaptive.plain_reward_factor(parts.config, actor) / adaptive.scale(actor)
+    return support.plain_reward_factor(parts.config, actor) / support.scale(actor)
 
 
 def _alpha(actor: ActorParams, params: Params) -> Array:
     """The temperature, in the critics' units, f32[]."""
-    return jnp.exp(params["log_alpha"]) / adaptive.scale(actor)
+    return jnp.exp(params["log_alpha"]) / support.scale(actor)
 
 
 def _encode(encode: Encode, params: ActorParams, rows: Transition) -> tuple[Transition, Array]:
@@ -215,7 +215,7 @@ def _critic_loss(
     """The head's loss, and priorities that stay comparable when the support widens: TD errors are in scaled reward."""
     loss, priorities, metrics = parts.head.loss(outputs, target, weights)
     in_nats = parts.config.replay.priority == "kl"
-    return loss, priorities if in_nats else priorities * adaptive.scale(actor), metrics
+    return loss, priorities if in_nats else priorities * support.scale(actor), metrics
 
 
 def _policy_sample(parts: Parts, params: Params, actor: ActorParams, prepared: Prepared, latent: Array) -> PolicySample:
@@ -269,7 +269,7 @@ def _loss(
         "saturated": jnp.mean(jnp.abs(sample.env_action) > 0.99),
     }
     metrics |= {f"log_det/{depth}": jnp.mean(log_det) for depth, log_det in enumerate(sample.frozen_log_dets)}
-    return total, (priorities, adaptive.in_reward(actor, metrics))
+    return total, (priorities, support.in_reward(actor, metrics))
 
 
 def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, UpdateInfo]:
@@ -286,7 +286,7 @@ def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[
     new_target = learner.polyak(actor.target, online, parts.config.critic.tau)
     metrics["grad_norm"] = jnp.linalg.norm(grads)
     state = LearnerState(actor._replace(params=params, target=new_target), opt_state)
-    return adaptive.widen(parts, state, metrics), UpdateInfo(priorities, metrics)
+    return support.widen(parts, state, metrics), UpdateInfo(priorities, metrics)
 
 
 def _priority(parts: Parts, actor: ActorParams, transitions: Transition, key: Key) -> Array:

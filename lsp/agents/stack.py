@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lsp import fields, hierarchy
 from lsp import flows as real_nvp
+from lsp import hierarchy
 from lsp.agents import learner
-from lsp.config import ConfigError, FlowConfig
+from lsp.config import ConfigError, FlowConfig, schema
 from lsp.hierarchy import Frozen
 from lsp.types import Array, EnvSpec, Flow, Params, Transition
 
@@ -116,14 +116,14 @@ def check(layers: Sequence[Layer], spec: EnvSpec, prefix_observation: bool, sour
 
 def describe(layer: Layer) -> dict[str, Any]:
     """All of a layer but its values, as JSON values."""
-    flow = {name: "inf" if value == float("inf") else value for name, value in fields.flatten(layer.config).items()}
+    flow = {name: "inf" if value == float("inf") else value for name, value in schema.flatten(layer.config).items()}
     sizes = {"observation_dim": layer.spec.observation_dim, "action_dim": layer.spec.action_dim}
     return {"flow": flow, **sizes, "normalized": layer.normalized}
 
 
 def from_description(record: dict[str, Any]) -> Layer:
     """Inverse of `describe`, with zeros for values. Raises ConfigError, KeyError or TypeError of a broken record."""
-    config = fields.build(FlowConfig, record["flow"])
+    config = schema.build(FlowConfig, record["flow"])
     spec = EnvSpec(int(record["observation_dim"]), int(record["action_dim"]))
     normalized = bool(record["normalized"])
     shapes = jax.eval_shape(frozen_flow(config, spec, normalized).init, jax.random.key(0))

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lsp import fields, layering
-from lsp.config import critic, executors
+from lsp.config import critic, executors, schema, stages
 from lsp.config.critic import CriticConfig as CriticConfig
 from lsp.config.executors import ExecutorsConfig as ExecutorsConfig
 from lsp.config.goals import GoalsConfig as GoalsConfig
@@ -20,9 +19,9 @@ from lsp.config.policy import FlowConfig as FlowConfig
 from lsp.config.policy import PolicyConfig as PolicyConfig
 from lsp.config.policy import TemperatureConfig as TemperatureConfig
 from lsp.config.replay import ReplayConfig as ReplayConfig
-from lsp.fields import BelowOne, Count, Natural, Positive
-from lsp.fields import ConfigError as ConfigError
-from lsp.layering import GrowthConfig as GrowthConfig
+from lsp.config.schema import BelowOne, Count, Natural, Positive
+from lsp.config.schema import ConfigError as ConfigError
+from lsp.config.stages import GrowthConfig as GrowthConfig
 
 Preset = Literal["modern", "dissertation"]
 
@@ -50,7 +49,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class Config(layering.LayersConfig):
+class Config(stages.LayersConfig):
     """Everything that decides a run."""
 
     agent: str = "sac_lsp"
@@ -121,7 +120,7 @@ def dissertation(config: Config) -> Config:
         ),
         critic=CriticConfig(count=1, layer_norm=False, value_network=True, space="layer", tau=0.01, learning_rate=3e-4),
         policy=PolicyConfig(gradient="likelihood_ratio", q="first", prior="normal", learning_rate=3e-4),
-        growth=layering.STUDY,
+        growth=stages.STUDY,
         temperature=TemperatureConfig(learned=False, initial=1.0),
         normalize=NormalizeConfig(observations=False, rewards=False),
         replay=ReplayConfig(
@@ -138,10 +137,10 @@ def dissertation(config: Config) -> Config:
 
 def validate(config: Config) -> Config:
     """`config`, every value of its field's type. Raises ConfigError, naming the first value that cannot run and why."""
-    config = layering.resolve(from_dict(to_dict(config)))
+    config = stages.resolve(from_dict(to_dict(config)))
     for name, holds, rule in _relations(config):
         if not holds:
-            raise ConfigError(f"{fields.flag(name)}={fields.to_text(fields.flatten(config)[name])}: must be {rule}")
+            raise ConfigError(f"{schema.flag(name)}={schema.to_text(schema.flatten(config)[name])}: must be {rule}")
     return config
 
 
@@ -168,7 +167,7 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield "layer_rewards", env_reward or own_goals, "env with --goals.kind=hindsight, which judges rewards anew"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
     yield from critic.relations(config.critic, config.replay.priority)
-    yield from layering.relations(config)
+    yield from stages.relations(config)
     yield "policy.gradient", has_baseline, "pathwise, or add --critic.value-network, which is its baseline"
 
 
@@ -181,14 +180,14 @@ def _is_json_object(text: str) -> bool:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """JSON values by dotted name; infinity, which JSON lacks, as "inf" or "-inf"."""
-    values = fields.flatten(config)
+    values = schema.flatten(config)
     return {name: str(value) if value in (math.inf, -math.inf) else value for name, value in values.items()}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
     """Inverse of `to_dict`; values may also be text, as on the command line. Raises ConfigError."""
-    known = fields.kinds(Config)
+    known = schema.kinds(Config)
     for problem, names in (("unknown", values.keys() - known.keys()), ("missing", known.keys() - values.keys())):
         if names:
             raise ConfigError(f"configuration of another version of lsp? {problem} fields: {', '.join(sorted(names))}")
-    return fields.build(Config, values)
+    return schema.build(Config, values)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lsp.fields import AtLeastTwo, Count, Extended, Fraction, Positive, to_text
+from lsp.config.schema import AtLeastTwo, Count, Extended, Fraction, Positive, to_text
 
 WARN_ABOVE = 1e-3  # of probability at the edges of the support, or beyond them
 

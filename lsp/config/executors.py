@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lsp.fields import AtLeastOne, Count, Natural, Positive
+from lsp.config.schema import AtLeastOne, Count, Natural, Positive
 
 QUEUED = 5_000
 """Rows that --executors.queue=as-coded holds back."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lsp.fields import NonNegative
+from lsp.config.schema import NonNegative
 
 
 @dataclass(frozen=True)

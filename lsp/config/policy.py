@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lsp.fields import Count, Natural, NonNegative, Positive, PositiveOrInf
+from lsp.config.schema import Count, Natural, NonNegative, Positive, PositiveOrInf
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lsp.fields import Count, NonNegative, Positive, UpToOne
+from lsp.config.schema import Count, NonNegative, Positive, UpToOne
 
 
 @dataclass(frozen=True)

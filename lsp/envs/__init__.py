@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from lsp.envs.box import BoxEnv, EnvironmentFault
+from lsp.envs.factory import make, spec_of
 from lsp.envs.goal_box import GoalBoxEnv
-from lsp.envs.making import make, spec_of
 from lsp.envs.state import can_restore, get_state, set_state
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Space
 
-from lsp.fields import Fault
+from lsp.config.schema import Fault
 
 
 class EnvironmentFault(Fault):

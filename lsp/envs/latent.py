@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.spaces import Box
 
-from lsp import hierarchy, layer_files
+from lsp import hierarchy
 from lsp.agents import stack
 from lsp.envs.box import BoxEnv
-from lsp.envs.making import make, spec_of
+from lsp.envs.factory import make, spec_of
+from lsp.storage import layer_files
 from lsp.types import Array
 
 

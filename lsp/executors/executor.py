@@ -4,10 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lsp import envs, layer_rewards
-from lsp.episodes import EpisodeMeter
-from lsp.returns import NStepReturns
-from lsp.rows import outcome_dim, width
+from lsp import envs
+from lsp.config.reward_terms import OWN
+from lsp.envs import rewards
+from lsp.executors.episodes import EpisodeMeter
+from lsp.executors.n_step import NStepReturns
+from lsp.packing import outcome_dim, width
 from lsp.types import Episode
 
 
@@ -22,7 +24,7 @@ class Step(NamedTuple):
 class Executor:
     """Steps one environment and keeps the books: n-step rows, discounted return, episode totals."""
 
-    def __init__(self, env: envs.BoxEnv, seed: int, gamma: float, n_step: int, reward: str = layer_rewards.OWN) -> None:
+    def __init__(self, env: envs.BoxEnv, seed: int, gamma: float, n_step: int, reward: str = OWN) -> None:
         """Take over `env` (closed with this object).
 
         Args:
@@ -30,7 +32,7 @@ class Executor:
           seed: of its generator at the first reset.
           gamma: discount per step.
           n_step: steps summed into one row.
-          reward: what rows are rewarded with, as `lsp.layer_rewards` reads it. Episodes' returns are raw ones.
+          reward: what rows are rewarded with, as `lsp.envs.rewards` reads it. Episodes' returns are raw ones.
 
         Raises:
           ConfigError: a reward that cannot be read or imported.
@@ -43,7 +45,7 @@ class Executor:
         self._width = width(*self.spec)
         self._returns = NStepReturns(n_step, self.spec.observation_dim, outcome_dim(self.spec.goals))
         self._meter = EpisodeMeter()
-        self._reward = layer_rewards.make(reward)
+        self._reward = rewards.make(reward)
         self._discounted_return = 0.0
 
     def reset(self) -> np.ndarray:
@@ -53,7 +55,7 @@ class Executor:
 
     def set_reward(self, reward: str) -> None:
         """Reward rows in this way from now on; those that n-step returns hold back are dropped. Raises ConfigError."""
-        self._reward = layer_rewards.make(reward)
+        self._reward = rewards.make(reward)
         self._returns.clear()
         self._discounted_return = 0.0
         self._meter.forget_layer_return()
@@ -83,11 +85,11 @@ class Executor:
         return Step(self._returns.pop(), self._discounted_return, self._end_episode(terminated) if ended else None)
 
     def _judge(
-        self, reward: layer_rewards.LayerReward, env_reward: float, action: np.ndarray, after: np.ndarray, info: Any
+        self, reward: rewards.LayerReward, env_reward: float, action: np.ndarray, after: np.ndarray, info: Any
     ) -> float:
         try:
             return reward(env_reward, self.observation, action, after, info)
-        except layer_rewards.RewardFault as error:
+        except rewards.RewardFault as error:
             where = f"at step {self.env.episode_steps} of an episode of {self.env.name}"
             raise envs.EnvironmentFault(f"layer reward {reward.text}: {error}, {where}") from error
 

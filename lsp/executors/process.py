@@ -27,9 +27,9 @@ import numpy as np
 from lsp.config import ConfigError
 from lsp.envs import EnvironmentFault
 from lsp.executors.executor import Executor
-from lsp.executors.groups import Groups, WorkerDied, WorkerHung
 from lsp.executors.inproc import InProcess
-from lsp.rows import width
+from lsp.executors.worker_pool import Groups, WorkerDied, WorkerHung
+from lsp.packing import width
 from lsp.types import ActionSample, Chunk, EnvSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads

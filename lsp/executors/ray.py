@@ -18,11 +18,11 @@ from ray.exceptions import ObjectLostError, RayActorError
 
 from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault
+from lsp.executors.async_workers import Fleet
 from lsp.executors.collector import Actor, Collector
 from lsp.executors.executor import Executor
-from lsp.executors.fleet import Fleet
-from lsp.executors.groups import Groups, WorkerDied
 from lsp.executors.inproc import InProcess
+from lsp.executors.worker_pool import Groups, WorkerDied
 from lsp.types import EnvSpec, Order
 
 ROOT = Path(__file__).parents[2]

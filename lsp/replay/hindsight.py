@@ -9,7 +9,7 @@ Which rows are of one episode follows from what they hold. The rows of E executo
 executor lie E slots apart. A row at position p of that stream, of step t in its episode, belongs to an episode that
 began at p - t, which never falls along the stream: the episode's last row is found by bisection, whatever was
 overwritten, and however an episode ended. The row that is chosen must prove by its step that it is of the episode, for
-growing a layer may put copies in the place of rows that are lost (`lsp.replay.recode`).
+growing a layer may put copies in the place of rows that are lost (`lsp.replay.reencode`).
 """
 
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,10 +17,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from lsp import rows
+from lsp import packing
 from lsp.replay import ring as rings
+from lsp.replay.random_bits import bits
 from lsp.replay.ring import Ring
-from lsp.replay.words import bits
 from lsp.types import Array, GoalTask, Key, Replay, ReplayState, Transition
 
 Strategy = Literal["future", "final", "episode", "random"]
@@ -112,10 +112,10 @@ def relabel(ring: Ring, slots: Array, key: Key, options: Options) -> Transition:
     achieved, failed = t.outcome[:, : task.dim], t.outcome[:, -1] > 0
     reward, terminated = _judge(task, achieved, goal, t.reward)
     return t._replace(
-        observation=rows.with_goal(t.observation, goal),
+        observation=packing.with_goal(t.observation, goal),
         reward=reward,
         discount=jnp.where(failed | terminated, 0.0, options.gamma),
-        next_observation=rows.with_goal(t.next_observation, next_goal),
+        next_observation=packing.with_goal(t.next_observation, next_goal),
     )
 
 

@@ -23,14 +23,14 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import jax.numpy as jnp
 import optax
 
-from lsp import branches
-from lsp.replay import ranks, ring, sum_tree, sweeps
+from lsp import xla
+from lsp.replay import priority_scan, ranks, ring, sum_tree
 from lsp.replay.annealing import Schedule
+from lsp.replay.priority_scan import Sweep
+from lsp.replay.random_bits import bits
 from lsp.replay.ranks import Ranks
 from lsp.replay.ring import Ring
 from lsp.replay.sum_tree import FAN_OUT, SumTree
-from lsp.replay.sweeps import Sweep
-from lsp.replay.words import bits
 from lsp.types import Array, Batch, Key, Replay, Transition
 
 SMALLEST, LARGEST = 1e-30, 1e28  # masses: a row is never lost, and even 2^31 rows have a finite sum
@@ -141,7 +141,7 @@ def _init(options: Options, example: Transition) -> State:
         tree=tree,
         ranks=ranks.init(options.capacity) if options.scheme == "rank" else None,
         replayed=jnp.zeros(tree.levels[-1].shape, bool),
-        sweep=sweeps.init(),
+        sweep=priority_scan.init(),
         counts=jnp.zeros(2, jnp.int32),
     )
 
@@ -178,7 +178,7 @@ def _add(options: Options, state: State, chunk: Transition, priorities: Array) -
         tree=sum_tree.set_leaves(state.tree, twice(slots), twice(masses)),
         ranks=ranking,
         replayed=_mark(state.replayed, twice(slots), False),
-        sweep=sweeps.written(state.sweep, masses),
+        sweep=priority_scan.written(state.sweep, masses),
         counts=_count(state, 0, jnp.isnan(priorities)),
     )
 
@@ -217,18 +217,18 @@ def _update_priorities(options: Options, state: State, slots: Array, priorities:
     known = jnp.where(finite, jnp.abs(priorities), 0.0)
     masses = jnp.where(finite, _masses(options, state.ranks, known), jnp.nan)  # the tree ignores writes of NaN
     tree = sum_tree.set_leaves(state.tree, slots, masses)
-    sweep, counts = sweeps.written(state.sweep, masses), _count(state, 1, ~finite)
+    sweep, counts = priority_scan.written(state.sweep, masses), _count(state, 1, ~finite)
     replayed = _mark(state.replayed, slots, True)
     ranking = state.ranks
     if ranking is not None:
         ranking = ranks.write(ranking, jnp.where(ranks.last_of_each(slots, finite), slots, options.capacity), known)
         due = ranks.due(counts[0], options.rank_refresh)
-        ranking, tree = branches.run_if(due, partial(_rank_anew, options), (ranking, tree))
+        ranking, tree = xla.run_if(due, partial(_rank_anew, options), (ranking, tree))
     return state._replace(
         tree=tree,
         ranks=ranking,
         replayed=replayed,
-        sweep=sweeps.look(sweep, tree, replayed, state.ring.size, state.updates),
+        sweep=priority_scan.look(sweep, tree, replayed, state.ring.size, state.updates),
         counts=counts,
     )
 

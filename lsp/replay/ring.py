@@ -12,7 +12,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from lsp import rows
+from lsp import packing
 from lsp.types import Array, GoalTask, Transition
 
 ALONE = -(2.0**24)
@@ -41,13 +41,13 @@ class Ring:
 
 def memory_bytes(capacity: int, observation_dim: int, action_dim: int, goals: GoalTask | None = None) -> int:
     """Bytes of the rows of a ring."""
-    return 4 * capacity * rows.width(observation_dim, action_dim, goals)
+    return 4 * capacity * packing.width(observation_dim, action_dim, goals)
 
 
 def init(example: Transition, capacity: int) -> Ring:
     """An empty ring for rows like `example` (no leading axis)."""
     outcome_dim = 0 if example.outcome is None else example.outcome.shape[-1]
-    shape = (capacity, rows.width(example.observation.shape[-1], example.action.shape[-1]) + outcome_dim)
+    shape = (capacity, packing.width(example.observation.shape[-1], example.action.shape[-1]) + outcome_dim)
     return Ring(jnp.zeros(shape), jnp.zeros(2, jnp.int32), example.observation.shape[-1], outcome_dim)
 
 
@@ -58,7 +58,7 @@ def add(ring: Ring, chunk: Transition) -> tuple[Ring, Array]:
       ValueError: a chunk larger than the ring.
     """
     capacity, _ = ring.rows.shape
-    new = rows.pack(chunk)
+    new = packing.pack(chunk)
     n = new.shape[0]
     if n > capacity:
         raise ValueError(f"a chunk of {n} rows does not fit a replay of {capacity}")
@@ -82,7 +82,7 @@ def below(words: Array, count: Array) -> Array:
 
 def gather(ring: Ring, slots: Array) -> Transition:
     """The transitions in `slots`, i32[B]; slots must lie in [0, capacity)."""
-    return rows.unpack(ring.rows.at[slots].get(mode="promise_in_bounds"), ring.observation_dim, ring.outcome_dim)
+    return packing.unpack(ring.rows.at[slots].get(mode="promise_in_bounds"), ring.observation_dim, ring.outcome_dim)
 
 
 def dump(ring: Ring, size: int) -> Ring:

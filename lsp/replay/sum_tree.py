@@ -18,7 +18,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from lsp.replay.words import bits
+from lsp.replay.random_bits import bits
 from lsp.types import Array, Key
 
 FAN_OUT = 16

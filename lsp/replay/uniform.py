@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from lsp.replay import ring
-from lsp.replay.words import bits
+from lsp.replay.random_bits import bits
 from lsp.types import Array, Batch, Key, Replay, Transition
 
 

@@ -12,7 +12,7 @@ from lsp import agents
 from lsp.agents import sac_lsp
 from lsp.config import CriticConfig
 from lsp.types import UpdateInfo
-from tests.builders import SPEC, make_batch, tiny_config
+from tests.support.builders import SPEC, make_batch, tiny_config
 
 MODERN = {"kind": "categorical", "num_atoms": 101, "support": "adaptive", "v_min": -5.0, "v_max": 5.0}
 STUDY = {"kind": "categorical", "num_atoms": 51, "support": "even", "v_min": -100.0, "v_max": 5000.0}

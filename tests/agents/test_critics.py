@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from lsp.agents import critics
-from tests.builders import tiny_config
+from tests.support.builders import tiny_config
 from tests.test_categorical import transfer
 
 GAMMA, ALPHA = 0.8, 0.4

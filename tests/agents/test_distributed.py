@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lsp import fields
 from lsp.agents import presets
+from lsp.config import schema
 
 MODERN: dict[str, Any] = {"executors.count": 8, "block": 1}
 STUDY = {"executors.count": 8, "utd": 0.125, "learning_starts": 10_000}  # 3.4: lock-step; a queue that fills first
@@ -16,7 +16,7 @@ RANKED = {"replay.initial": "td"}  # 3.4: executors rank what they send
 
 def changes(agent: str, base: str, preset: str) -> dict[str, Any]:
     """Fields in which an agent differs from another, and its values."""
-    ours, theirs = (fields.flatten(presets(name, preset)) for name in (agent, base))
+    ours, theirs = (schema.flatten(presets(name, preset)) for name in (agent, base))
     return {name: value for name, value in ours.items() if value != theirs[name] and name != "agent"}
 
 

@@ -13,16 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsp import agents, checkpoint, metrics, run
+from lsp import agents, run
 from lsp.agents.sac_lsp import make_agent
 from lsp.config import Config, ConfigError, GoalsConfig
-from lsp.dispatch import RunState, advance, example_transition
 from lsp.envs import goals
 from lsp.envs.reacher import Reacher2DEnv
-from lsp.rows import width
+from lsp.packing import width
+from lsp.storage import checkpoint, metrics
+from lsp.training.device import RunState, advance, example_transition
 from lsp.types import EnvSpec, GoalTask, Transition
-from tests.builders import tiny_config
-from tests.runs import assert_same_state, command, compiled_once, newest  # noqa: F401  # a fixture
+from tests.support.builders import tiny_config
+from tests.support.runs import assert_same_state, command, compiled_once, newest  # noqa: F401  # a fixture
 
 TASK = GoalTask(2, partial(goals.cost, radius=0.5), goals.never, max_episode_steps=20)
 SPEC = EnvSpec(observation_dim=5, action_dim=2, goals=TASK)

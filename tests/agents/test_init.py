@@ -15,7 +15,7 @@ import pytest
 from lsp import agents
 from lsp.agents.sac_lsp import make_agent
 from lsp.config import Config
-from tests.builders import SPEC, make_batch, tiny_config
+from tests.support.builders import SPEC, make_batch, tiny_config
 
 BATCH = make_batch(np.random.default_rng(0))
 SWITCHES: dict[str, Any] = {

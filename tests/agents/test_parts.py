@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from lsp.agents.parts import bootstrap_name, make_parts
-from tests.builders import SPEC, tiny_config
+from tests.support.builders import SPEC, tiny_config
 
 
 @pytest.mark.parametrize("preset", ["modern", "dissertation"])

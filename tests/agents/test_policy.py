@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from lsp import flows, losses
 from lsp.agents.policy import Observed, Policy, PolicySample, make_policy
-from tests.builders import FLOWS, random_params
+from tests.support.builders import FLOWS, random_params
 
 S, A, ROWS = 3, 2, 16
 DEPTHS = pytest.mark.parametrize("depth", [1, 2])

@@ -15,11 +15,11 @@ from lsp import agents, run
 from lsp.agents import learner, prioritized, sac_lsp
 from lsp.agents.parts import make_parts
 from lsp.config import Config, ReplayConfig
-from lsp.dispatch import RunState, Stream, advance, example_transition, stream_key
-from lsp.loop import Loop
+from lsp.training.device import RunState, Stream, advance, example_transition, stream_key
+from lsp.training.loop import Loop
 from lsp.types import Batch
-from tests.builders import SPEC, make_batch, tiny_config
-from tests.runs import assert_same_state, command, compiled_once  # noqa: F401  # a fixture
+from tests.support.builders import SPEC, make_batch, tiny_config
+from tests.support.runs import assert_same_state, command, compiled_once  # noqa: F401  # a fixture
 
 LAP = {
     "kind": "prioritized", "scheme": "proportional", "priority": "lap", "alpha": 0.4, "initial": "max",

@@ -14,8 +14,8 @@ from lsp.agents import learner, parts, sac_lsp
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.policy import Observed
 from lsp.types import ActionSample, Agent, Batch, Transition, UpdateInfo
-from tests import reference
-from tests.builders import SPEC, make_batch, tiny_config
+from tests.support import reference
+from tests.support.builders import SPEC, make_batch, tiny_config
 
 PRESETS = pytest.mark.parametrize("preset", ["modern", "dissertation"])
 BATCH = make_batch(np.random.default_rng(1), discount=0.9)

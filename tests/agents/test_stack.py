@@ -12,7 +12,7 @@ from lsp.agents.stack import Layer
 from lsp.config import ConfigError, FlowConfig, dissertation
 from lsp.hierarchy import Frozen
 from lsp.types import EnvSpec, Transition
-from tests.builders import SPEC, random_params, tiny_config
+from tests.support.builders import SPEC, random_params, tiny_config
 
 CONFIG = tiny_config().flow
 

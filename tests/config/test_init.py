@@ -10,7 +10,6 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 
 from lsp import config as config_module
-from lsp import fields, layering
 from lsp.agents import presets
 from lsp.config import (
     Config,
@@ -21,6 +20,8 @@ from lsp.config import (
     ReplayConfig,
     dissertation,
     from_dict,
+    schema,
+    stages,
     to_dict,
     validate,
 )
@@ -135,10 +136,10 @@ STUDY: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(fields.kinds(Config).keys() | STUDY.keys()))
+@pytest.mark.parametrize("name", sorted(schema.kinds(Config).keys() | STUDY.keys()))
 def test_the_dissertation_preset_never_drifts(name: str) -> None:
     value, source = STUDY[name]
-    assert fields.flatten(presets("sac_lsp", "dissertation"))[name] == value, source
+    assert schema.flatten(presets("sac_lsp", "dissertation"))[name] == value, source
 
 
 def test_presets_are_valid_and_modern_is_the_default() -> None:
@@ -193,7 +194,7 @@ def base(kind: Any) -> Any:
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
-NUMBERS = {name: base(kind) for name, kind in fields.kinds(Config).items() if base(kind) in (int, float)}
+NUMBERS = {name: base(kind) for name, kind in schema.kinds(Config).items() if base(kind) in (int, float)}
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -201,7 +202,7 @@ def test_no_number_is_unchecked(name: str) -> None:
     wrong = -1 if NUMBERS[name] is int else math.nan
     with pytest.raises(ConfigError) as caught:
         validate(replaced(name, wrong))
-    assert str(caught.value).startswith(f"{fields.flag(name)}={wrong}: must be ")
+    assert str(caught.value).startswith(f"{schema.flag(name)}={wrong}: must be ")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_one_value_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         validate(replaced(name, value))
     message = str(caught.value)
-    assert message.startswith(fields.flag(name))
+    assert message.startswith(schema.flag(name))
     assert "\n" not in message
 
 
@@ -261,7 +262,7 @@ def test_the_least_that_goes_together() -> None:
 
 
 def test_every_field_says_what_it_is() -> None:
-    modules = [layering.__file__, *Path(config_module.__file__).parent.glob("*.py")]
+    modules = [stages.__file__, *Path(config_module.__file__).parent.glob("*.py")]
     body = [node for module in modules for node in ast.parse(Path(module).read_text()).body]
     silent = []
     for record in (node for node in body if isinstance(node, ast.ClassDef) and node.name.endswith("Config")):

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from lsp import envs, hierarchy, layer_files, normalizers
+from lsp import envs, hierarchy, normalizers
 from lsp.agents import stack
 from lsp.agents.stack import Layer
 from lsp.config import ConfigError
 from lsp.envs.toys import PointMassEnv
 from lsp.hierarchy import Frozen
+from lsp.storage import layer_files
 from lsp.types import EnvSpec
-from tests.builders import random_params, tiny_config
+from tests.support.builders import random_params, tiny_config
 
 SPEC = EnvSpec(4, 2)
 

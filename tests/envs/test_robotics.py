@@ -14,7 +14,7 @@ import pytest
 from lsp import envs
 from lsp.config import ConfigError
 from lsp.envs import robotics
-from lsp.envs.making import ROBOTICS
+from lsp.envs.factory import ROBOTICS
 
 INSTALLED = find_spec("gymnasium_robotics") is not None
 installed = pytest.mark.skipif(not INSTALLED, reason="needs the extra robotics")

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 
 from lsp.config.executors import ExecutorsConfig
-from lsp.executors.fleet import Fleet
-from lsp.executors.fleet_process import make_fleet
+from lsp.executors.async_process import make_fleet
+from lsp.executors.async_workers import Fleet
 from lsp.types import Haul
 from tests.executors.test_process import gone, pids
-from tests.fleets import COUNT, MAKER, SPEC, NumpyActor, account
+from tests.support.fleets import COUNT, MAKER, SPEC, NumpyActor, account
 
 pytestmark = [pytest.mark.audit, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import numpy as np
 from lsp.executors.collector import Collector
 from lsp.executors.inproc import InProcess
 from lsp.types import ActionSample, Order
-from tests.fleets import CHUNK, COUNT, MAKER, SPEC, NumpyActor
+from tests.support.fleets import CHUNK, COUNT, MAKER, SPEC, NumpyActor
 
 ORDER = Order([np.array([2.0])], 5, False)
 

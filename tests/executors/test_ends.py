@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from lsp import checkpoint
+from lsp.storage import checkpoint
 from tests.executors.test_process import ROOT, SHARED, gone
-from tests.runs import command, compiled_once, newest  # noqa: F401  # a fixture
+from tests.support.runs import command, compiled_once, newest  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 ENGINES = [pytest.param("process"), pytest.param("ray", marks=pytest.mark.slow)]
@@ -88,10 +88,10 @@ def begin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
 
 @pytest.mark.audit
 def test_an_error(begin: Callable[..., Session]) -> None:
-    arguments = {"env": "tests.runs:Puppet", "env-kwargs": json.dumps({"event": "raise", "at": 30})}
+    arguments = {"env": "tests.support.runs:Puppet", "env-kwargs": json.dumps({"event": "raise", "at": 30})}
     run = begin(steps=1000, **arguments, **UNLEARNED)
     assert run.errors().splitlines()[-1] == (
-        "lsp: error: environment tests.runs:Puppet raised RuntimeError: broke a leg at step 30"
+        "lsp: error: environment tests.support.runs:Puppet raised RuntimeError: broke a leg at step 30"
     )
     assert run.learner.returncode == 1
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lsp import checkpoint, envs
+from lsp import envs
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
+from lsp.storage import checkpoint
 from lsp.types import ActionSample, Chunk
 from tests.executors.test_executor import countdown
 

@@ -14,13 +14,13 @@ import pytest
 from lsp.config import ConfigError
 from lsp.envs import EnvironmentFault
 from lsp.executors.executor import Executor
-from lsp.executors.groups import Groups, WorkerDied
+from lsp.executors.factory import ExecutorMaker, spec_of
 from lsp.executors.inproc import InProcess
-from lsp.executors.making import ExecutorMaker, spec_of
 from lsp.executors.process import make_process
+from lsp.executors.worker_pool import Groups, WorkerDied
 from lsp.types import ActionSample
 from tests.executors.test_executor import countdown
-from tests.fleets import hasten
+from tests.support.fleets import hasten
 
 COUNT = 8
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,17 @@ from lsp.envs import EnvironmentFault
 from lsp.executors.inproc import InProcess
 from lsp.types import ActionSample
 from tests.executors.test_process import broken, gone
-from tests.fleets import CHUNK, COUNT, DEPTH, MAKER, SPEC, NumpyActor, account, assert_no_hole_and_no_duplicate, hasten
+from tests.support.fleets import (
+    CHUNK,
+    COUNT,
+    DEPTH,
+    MAKER,
+    SPEC,
+    NumpyActor,
+    account,
+    assert_no_hole_and_no_duplicate,
+    hasten,
+)
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # starting Ray takes half a minute

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsp import checkpoint
 from lsp.config import Config, ConfigError, ExecutorsConfig, validate
+from lsp.executors.factory import make
 from lsp.executors.inproc import InProcess
-from lsp.executors.making import make
 from lsp.executors.terminals_last import TerminalsLast
+from lsp.storage import checkpoint
 from lsp.types import ActionSample, Chunk
 from tests.executors.test_executor import countdown
-from tests.loops import device_state, make_loop, share_compilations, toy_config, toy_recipe
+from tests.support.loops import device_state, make_loop, share_compilations, toy_config, toy_recipe
 
 COUNT, LENGTH = 3, 21
 ACTION = ActionSample(*np.zeros((2, COUNT, 1), np.float32))

@@ -16,7 +16,7 @@ import pytest
 
 from lsp.replay import make_hindsight, make_prioritized, make_uniform, ring
 from lsp.replay.hindsight import Options, _judge, relabel, steps_after
-from lsp.replay.recode import recode
+from lsp.replay.reencode import recode
 from lsp.replay.ring import Ring
 from lsp.types import GoalTask, Transition
 

@@ -14,8 +14,8 @@ from lsp.replay import make_prioritized, make_uniform
 from lsp.replay.annealing import anneal
 from lsp.replay.prioritized import State
 from lsp.types import Array, Batch, Key, Replay, Transition
-from tests import reference
-from tests.hlo import ready_at_once, whole_array_copies
+from tests.support import reference
+from tests.support.hlo import ready_at_once, whole_array_copies
 
 CAPACITY, ROWS, BATCH = 50, 37, 16
 OBSERVATION, ACTION = 125, 8

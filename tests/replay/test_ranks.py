@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsp.replay import ranks
-from tests import reference
+from tests.support import reference
 
 
 def priorities(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsp import rows
+from lsp import packing
 from lsp.replay import ring
 from lsp.types import Transition
 
@@ -40,7 +40,7 @@ def fill(capacity: int, counts: list[int]) -> tuple[ring.Ring, deque[int]]:
 def stored(state: ring.Ring) -> list[int]:
     """Numbers of the rows, oldest first."""
     oldest_first = np.roll(state.rows, -int(state.position), axis=0)[len(state.rows) - int(state.size) :]
-    return (rows.unpack(oldest_first, state.observation_dim).reward / 2).tolist()
+    return (packing.unpack(oldest_first, state.observation_dim).reward / 2).tolist()
 
 
 def test_words_draw_every_filled_row_alike_and_no_other() -> None:

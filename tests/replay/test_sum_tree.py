@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from lsp.replay import sum_tree
-from tests import reference
-from tests.hlo import whole_array_copies
+from tests.support import reference
+from tests.support.hlo import whole_array_copies
 
 MILLION = 2**20
 Cycle = Callable[[sum_tree.SumTree, jax.Array], tuple[sum_tree.SumTree, Any]]

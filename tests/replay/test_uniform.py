@@ -10,7 +10,7 @@ import pytest
 from lsp.replay import make_uniform
 from lsp.replay.ring import Ring
 from lsp.types import Array, Key, Replay, Transition
-from tests.hlo import whole_array_copies
+from tests.support.hlo import whole_array_copies
 
 CAPACITY, BATCH, BATCHES = 50, 128, 400
 OBSERVATION, ACTION = 125, 8

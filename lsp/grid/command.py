@@ -1,0 +1,89 @@
+"""A grid of runs: `python -m lsp.grid --name=NAME --FLAG=A --FLAG=B ...`; see `--help`.
+
+    python -m lsp.grid --name=tau --agent=sac_lsp --seeds=3 --critic.tau=0.005 --critic.tau=0.01
+
+A flag of `lsp.run` given several times is varied, and every combination is a run (or, with `--seeds`, as many) in
+`runs/NAME`. The same command again goes on: what is done is skipped, what was interrupted is resumed.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from lsp import cli
+from lsp.commands import FAULT, INTERRUPTED, status_of
+from lsp.config import ConfigError
+from lsp.grid import plan
+from lsp.grid.plan import Grid, Runner
+
+OWN = {"--address": "", "--cpus": "", "--gpus": ""}
+HELP = f"""usage: python -m lsp.grid --name=NAME [--address=HOST:PORT] [@FILE] --FLAG=VALUE ...
+
+Runs every combination of flags, one after the other, into runs/NAME. A flag given several times is varied.
+@FILE stands for the flags in that file, one a line. The same command again skips what is done and resumes the rest.
+All other flags are those of {cli.PROGRAM}; see its --help.
+
+With --address the runs go to that Ray cluster (local: one that is started here), as many at a time as it has room for.
+--cpus=N and --gpus=N, which may be fractions, are what each takes (default: 1 and 0). All machines need the same lsp
+and must see this folder at the same path; what a run prints goes to runs/NAME/RUN.log."""
+
+
+def main(arguments: Sequence[str] | None = None, run: Runner = plan.start) -> int:
+    """Do what the command line says, and return the exit status; `run` stands for `lsp.run` in a new process."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given or {"-h", "--help"} & set(given):
+        print(HELP)
+        return 0
+    return status_of(lambda: _run(plan.plan(given, OWN), run))
+
+
+def _run(grid: Grid, run: Runner) -> int:
+    on_cluster = _cluster(grid)
+    statuses = on_cluster() if on_cluster else _one_by_one(grid, run)
+    if INTERRUPTED in statuses:
+        print("lsp: stopped; the same command goes on")
+        return INTERRUPTED
+    failed = [cell.name for cell, status in zip(grid.cells, statuses, strict=True) if status]
+    print(
+        f"lsp: {len(grid.cells) - len(failed)} of {len(grid.cells)} finished: {grid.folder}"
+        + "".join(f"\n  failed: {name}" for name in failed)
+    )
+    return FAULT if failed else 0
+
+
+def _one_by_one(grid: Grid, run: Runner) -> list[int]:
+    statuses: list[int] = []
+    for number, cell in enumerate(grid.cells, start=1):
+        print(f"lsp: {number} of {len(grid.cells)}: {cell.name}", flush=True)
+        outcome = plan.do(grid.folder, cell, run)
+        if not outcome.ran:
+            print("lsp: done before")
+        statuses.append(outcome.status)
+        if statuses[-1] == INTERRUPTED:
+            break
+    return statuses
+
+
+def _cluster(grid: Grid) -> Callable[[], list[int]] | None:
+    """Running the grid at its --address; None where it has none. Raises ConfigError."""
+    address = grid.own["--address"]
+    resources = {flag: _amount(flag, grid.own[flag], default) for flag, default in (("--cpus", 1.0), ("--gpus", 0.0))}
+    if not address:
+        if extra := [flag for flag in resources if grid.own[flag]]:
+            raise ConfigError(f"{extra[0]}={grid.own[extra[0]]} goes with --address=HOST:PORT, of a Ray cluster")
+        return None
+    try:
+        from lsp.grid import cluster
+    except ImportError as error:
+        raise ConfigError(f"--address={address} needs Ray: pip install 'lsp[ray]' ({error})") from error
+    return partial(cluster.run_all, grid, address, *resources.values())
+
+
+def _amount(flag: str, text: str, default: float) -> float:
+    try:
+        amount = float(text or default)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise ConfigError(f"{flag}={text}: must be a finite number, 0 or more")
+    return amount

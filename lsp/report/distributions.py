@@ -1,0 +1,132 @@
+"""An episode under a run's newest checkpoint: return laws as its critics predict them, and what followed."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import numpy as np
+
+from lsp import envs
+from lsp.agents import critics, support
+from lsp.agents.learner import ActorParams
+from lsp.agents.sac_lsp import Prediction, make_predictor
+from lsp.config import ConfigError
+from lsp.storage import checkpoint
+from lsp.storage.run_folder import read_config
+from lsp.training import growth, resuming
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_STEPS, SEED = 5_000, 12_345
+
+
+class Played(NamedTuple):
+    """An episode of T steps; laws are of the soft return, in scaled reward."""
+
+    env: str
+    step: int  # of the checkpoint
+    support: np.ndarray  # [N]
+    laws: np.ndarray  # [T, N] of the first critic
+    means: np.ndarray  # [T]
+    returns: np.ndarray  # [T] discounted, entropy costs counted as the critics' targets count them
+    terminated: bool  # else the returns go on, after the last step, with its predicted mean
+
+
+def play(run_dir: Path) -> Played:
+    """Play one episode with the sampled policy of the newest checkpoint. Raises ConfigError."""
+    config = read_config(run_dir)
+    if config.critic.kind != "categorical" or config.critic.law == "as_written":
+        raise ConfigError(f"{run_dir}: --law needs critics that predict laws, a run of --agent=categorical")
+    try:
+        arrays, host = resuming.load_latest(run_dir)
+        with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
+            spec, stage = envs.spec_of(env), growth.from_host(host["stage"])
+            recipe = stage.recipe(config, spec)
+            shapes = jax.eval_shape(recipe.agent.init, jax.random.key(0))
+            actor = checkpoint.restore(shapes, arrays, "learner").actor
+            predict = jax.jit(make_predictor(recipe.config, spec, stage.layers))
+            rows, terminated = _episode(env, predict, actor, spec.action_dim)
+    except checkpoint.CheckpointError as error:
+        raise ConfigError(str(error)) from error
+    outputs, costs, rewards = (np.array(column, np.float64) for column in zip(*rows, strict=True))
+    unit = float(support.scale(actor))  # in which the critics count
+    costs, rewards = unit * costs, unit * rewards
+    atoms = unit * np.asarray(critics.make_support(recipe.config.critic), np.float64)
+    laws = np.asarray(jax.nn.softmax(outputs.astype(np.float32)))
+    means = laws @ atoms
+    last = 0.0 if terminated else float(means[-1])
+    followed = returns(rewards, costs, config.gamma, config.n_step, last)
+    return Played(config.env, host["loop"]["step"], atoms, laws, means, followed, terminated)
+
+
+def _episode(
+    env: envs.BoxEnv, predict: Callable[..., Prediction], actor: ActorParams, action_dim: int
+) -> tuple[list[tuple[np.ndarray, ...]], bool]:
+    """The first critic's outputs, entropy cost and scaled reward of every step; whether the task ended the episode."""
+    rng = np.random.default_rng(SEED)
+    observation, _ = env.reset(seed=SEED)
+    rows: list[tuple[np.ndarray, ...]] = []
+    terminated = False
+    for _ in range(MAX_STEPS):
+        latent = rng.normal(size=action_dim).astype(np.float32)
+        said = jax.device_get(predict(actor, np.asarray(observation, np.float32), latent))
+        observation, reward, terminated, truncated, _ = env.step(said.env_action)
+        rows.append((said.outputs[0], said.entropy_cost, np.asarray(reward * said.reward_factor)))
+        if terminated or truncated:
+            break
+    return rows, bool(terminated)
+
+
+def returns(rewards: np.ndarray, costs: np.ndarray, gamma: float, n_step: int, last: float) -> np.ndarray:
+    """Soft returns from every step on, [T], as n-step targets count them.
+
+        G_t = sum_k gamma^k r_{t+k} - sum_{k = n, 2n, ...} gamma^k cost_{t+k}
+
+    After the last step they go on with `last`: the return that is expected after a time limit, 0 after termination.
+    """
+    steps = len(rewards)
+    plain, entropy = np.empty(steps + 1), np.zeros(steps + n_step)
+    plain[steps] = last
+    for t in reversed(range(steps)):
+        plain[t] = rewards[t] + gamma * plain[t + 1]
+        cost = costs[t + n_step] if t + n_step < steps else 0.0
+        entropy[t] = gamma**n_step * (cost + entropy[t + n_step])
+    return plain[:steps] - entropy[:steps]
+
+
+def summary(played: Played) -> str:
+    """In a line, how far predictions are from what followed."""
+    error = played.means - played.returns
+    cdf = np.cumsum(played.laws, axis=-1)
+    low, high = (played.support[np.argmax(cdf >= level, axis=-1)] for level in (0.05, 0.95))
+    inside = np.mean((played.returns >= low) & (played.returns <= high))
+    return (
+        f"{played.env}, checkpoint at step {played.step:,}, {len(error)} steps: "
+        f"predicted mean {played.means.mean():.1f}, followed {played.returns.mean():.1f}, bias {error.mean():+.1f}, "
+        f"mean error {np.abs(error).mean():.1f}; {inside:.0%} of returns inside the predicted 5 to 95 %"
+    )
+
+
+def draw(played: Played) -> "Figure":
+    """Laws as shades, their mean and the returns that followed as lines, over the steps of the episode."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    atoms, steps = played.support, np.arange(len(played.means) + 1)
+    edges = np.concatenate([atoms[:1], (atoms[:-1] + atoms[1:]) / 2, atoms[-1:]])
+    shades = axes.pcolormesh(steps - 0.5, edges, played.laws.T, cmap="Blues", rasterized=True)
+    figure.colorbar(shades, label="probability of an atom")
+    axes.plot(played.means, color="#0072B2", lw=1.2, label="predicted mean")
+    ending = "" if played.terminated else ", going on as predicted after the time limit"
+    axes.plot(played.returns, color="#D55E00", lw=1.2, label=f"return that followed{ending}")
+    seen = played.laws.max(axis=0) > 1e-3
+    low, high = atoms[seen].min(), atoms[seen].max()
+    axes.set_ylim(min(low, played.returns.min()), max(high, played.returns.max()))
+    axes.set(xlabel="step of the episode", ylabel="discounted soft return", title=f"{played.env}, step {played.step:,}")
+    axes.legend(loc="lower left")
+    return figure

@@ -1,0 +1,87 @@
+"""A configuration gets the engine it asks for."""
+
+import dataclasses
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lsp.config import Config, ConfigError, ExecutorsConfig, validate
+from lsp.executors import factory
+from lsp.executors.inproc import InProcess
+from lsp.executors.worker_pool import Groups
+from lsp.types import ActionSample
+
+COUNT = 3
+SEEDS = (4, 5, 6)
+
+
+def config(**executors: Any) -> Config:
+    return Config(env="lsp/PointMass-v0", n_step=1, executors=ExecutorsConfig(count=COUNT, **executors))
+
+
+def test_makers_travel() -> None:
+    maker = factory.ExecutorMaker("lsp/PointMass-v0", {"max_episode_steps": 4}, SEEDS, 0.9, 2)
+    copy = pickle.loads(pickle.dumps(maker))
+    for index, life in ((0, 0), (2, 0), (2, 1)):
+        np.testing.assert_array_equal(copy(index, life).reset(), maker(index, life).reset())
+    firsts = [maker(index, life).reset() for index in range(COUNT) for life in range(3)]
+    assert len(np.unique(firsts, axis=0)) == len(firsts)
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(0, min(COUNT, factory.cores())), (2, 2)])
+def test_engines(workers: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = factory.make(config(), SEEDS)
+    assert isinstance(inside, InProcess)
+    pool = factory.make(config(engine="process", workers=workers), SEEDS)
+    try:
+        assert isinstance(pool, Groups)
+        assert len(pool._workers) == expected
+        assert pool.spec == inside.spec
+        np.testing.assert_array_equal(pool.reset(), inside.reset())
+    finally:
+        pool.close()
+
+
+def test_cores() -> None:
+    assert 1 <= factory.cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("executors", "message"),
+    [
+        ({"workers": 1}, r"--executors.workers=1: must be 0 with --executors.engine=inproc; for more add"),
+        ({"engine": "process", "workers": 4}, r"--executors.workers=4: must be at most --executors.count=3"),
+        ({"engine": "proces"}, "did you mean process"),
+    ],
+)
+def test_what_does_not_go_together(executors: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        validate(config(**executors))
+    assert validate(dataclasses.replace(config(engine="process", workers=3)))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        (("env", "reward_forwad"), "--layer-rewards: reward_forwad on lsp/RllabAnt-v0: .* did you mean reward_forward"),
+        (("no_such:thing",), "cannot import no_such:thing"),
+        (("reward_forward", "math:dist"), "math:dist raised TypeError"),
+    ],
+)
+def test_rewards_are_tried_out(rewards: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        factory.check_rewards(Config(layer_rewards=rewards))
+    factory.check_rewards(Config(layer_rewards=("env",), env="no-such-env"))
+    factory.check_rewards(Config(layer_rewards=("env", "reward_forward-2*reward_ctrl")))
+
+
+def test_executors_have_the_reward_of_the_layer_in_training() -> None:
+    two = dataclasses.replace(config(), layer_rewards=("env", "2*env"))
+    ours, double = (factory.make(two, SEEDS, stage=stage) for stage in (0, 1))
+    for executors in (ours, double):
+        executors.reset()
+    actions = ActionSample(*np.full((2, COUNT, 2), 0.5, np.float32))
+    np.testing.assert_allclose(double.step(actions).returns, 2 * ours.step(actions).returns)

@@ -1,0 +1,185 @@
+"""Groups of executors do what one group does; a group that is lost comes back, and no row counts twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lsp.envs import EnvironmentFault
+from lsp.executors.factory import ExecutorMaker, spec_of
+from lsp.executors.inproc import InProcess
+from lsp.executors.worker_pool import Groups, WorkerDied, split
+from lsp.types import ActionSample
+
+COUNT, STEPS, N_STEP = 5, 23, 3
+MAKER = ExecutorMaker("lsp/PointMass-v0", {"max_episode_steps": 7}, tuple(range(COUNT)), 0.9, N_STEP)
+SPEC = spec_of(MAKER)
+ACTIONS = [
+    ActionSample(values, values + 10)
+    for values in np.random.default_rng(1).uniform(-1, 1, (STEPS, COUNT, 2)).astype(np.float32)
+]
+
+
+class Mortal:
+    """A worker in this process, which dies of what `fatal` says of it: part, incarnation, number of the request."""
+
+    mute = False  # instead of dying it falls silent
+
+    def __init__(self, part: range, incarnation: int, fatal: Callable[[range, int, int, str], bool]) -> None:
+        self.part, self.incarnation, self.fatal, self.requests, self.closed = part, incarnation, fatal, 0, False
+        self.executors = InProcess(lambda i: MAKER(i, incarnation), len(part), part.start, incarnation)
+
+    def send(self, request: str, argument: Any = None) -> None:
+        self.request = request, argument
+        self.requests += 1
+
+    def ready(self, seconds: float) -> bool:
+        return not (self.mute and self.fatal(self.part, self.incarnation, self.requests, self.request[0]))
+
+    def receive(self) -> Any:
+        request, argument = self.request
+        if self.closed or self.fatal(self.part, self.incarnation, self.requests, request):
+            self.closed = True
+            raise WorkerDied("died")
+        return getattr(self.executors, request)(*([] if argument is None else [argument]))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def groups(
+    workers: int, fatal: Callable[[range, int, int, str], bool] = lambda *_: False, timeout: float = 60.0
+) -> Groups:
+    return Groups(lambda part, incarnation: Mortal(part, incarnation, fatal), SPEC, COUNT, workers, timeout=timeout)
+
+
+@pytest.mark.parametrize(("count", "workers"), [(8, 2), (8, 8), (8, 3), (5, 4), (1, 1)])
+def test_split(count: int, workers: int) -> None:
+    parts = split(count, workers)
+    assert [i for part in parts for i in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert len(parts) == workers
+
+
+@pytest.mark.parametrize("workers", [1, 2, COUNT])
+def test_equal_one_group(workers: int) -> None:
+    many, one = groups(workers), InProcess(MAKER, COUNT)
+    np.testing.assert_array_equal(many.reset(), one.reset(), strict=True)
+    for number, action in enumerate(ACTIONS):
+        np.testing.assert_equal(many.step(action)._asdict(), one.step(action)._asdict())
+        if number == 9:  # an engine goes on with the state of another, however it was divided
+            np.testing.assert_equal(many.get_state(), one.get_state())
+            state, many = many.get_state(), groups(2)
+            many.set_state(state)
+    assert many.stats() == {"executor_deaths": 0, "executor_restarts": 0}
+
+
+@pytest.mark.parametrize("fatal_request", range(2, 7))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_death_costs_only_what_was_under_way(workers: int, fatal_request: int) -> None:
+    """Before the first row is complete, as it is, and later."""
+    pool = groups(workers, lambda part, incarnation, number, _: (part[0], incarnation, number) == (0, 0, fatal_request))
+    pool.reset()
+    chunks = [pool.step(action) for action in ACTIONS]
+    lost = len(split(COUNT, workers)[0])
+    assert pool.stats() == {"executor_deaths": lost, "executor_restarts": lost}
+    rows = [row for chunk in chunks for row in chunk.rows]
+    origins = [tuple(origin) for chunk in chunks for origin in chunk.origins.tolist()]
+    assert len(rows) == len(set(origins)) == len(origins)
+    assert {chunk.rows.shape for chunk in chunks if chunk.complete} == {(COUNT, 12)}
+    for executor in range(COUNT):
+        mine = [origin[1:] for origin in origins if origin[0] == executor]
+        lives = {life: [number for at, number in mine if at == life] for life, _ in mine}
+        assert all(numbers == list(range(len(numbers))) for numbers in lives.values())  # no hole
+        assert mine == sorted(mine)
+        assert (1 in lives) == (executor < lost)
+
+
+def test_new_episodes_are_new() -> None:
+    """The successor's first observation is neither its predecessor's nor a neighbor's."""
+    pool = groups(COUNT, lambda part, incarnation, number, _: incarnation == 0 and number == 2)
+    first, second = pool.reset(), pool.step(ACTIONS[0]).observations
+    fresh = np.stack([MAKER(i, 1).reset() for i in range(COUNT)])
+    assert len(np.unique(np.concatenate([first, fresh]), axis=0)) == 2 * COUNT
+    assert np.abs(second[:, :2] - fresh[:, :2]).max() < 0.1  # a step away from it
+
+
+@pytest.mark.parametrize("fatal_request", ["get_state", "set_state", "reset"])
+def test_a_death_outside_a_step(fatal_request: str) -> None:
+    pool = groups(2, lambda part, life, _, request: (part[0], life, request) == (0, 0, fatal_request))
+    pool.reset()
+    before = [pool.step(action) for action in ACTIONS[:6]]
+    pool.set_state(pool.get_state())
+    after = [pool.step(action) for action in ACTIONS[6:]]
+    assert pool.stats() == {"executor_deaths": 2, "executor_restarts": 2}
+    origins = [tuple(origin) for chunk in before + after for origin in chunk.origins.tolist()]
+    assert len(set(origins)) == len(origins)
+    assert all(chunk.complete for chunk in after)
+
+
+def test_incarnations_go_on_after_a_resume() -> None:
+    first = groups(2, lambda part, life, number, _: life == 0 and number == 4)
+    first.reset()
+    for action in ACTIONS[:8]:
+        last = first.step(action)
+    second = groups(2, lambda part, life, number, _: life == 0 and number == 3)
+    second.set_state(first.get_state())
+    seen = {tuple(origin) for origin in last.origins.tolist()}
+    lives = []
+    for action in ACTIONS[8:]:
+        origins = [tuple(origin) for origin in second.step(action).origins.tolist()]
+        assert not seen & set(origins)
+        seen |= set(origins)
+        lives.append({life for _, life, _ in origins})
+    assert lives[0] == {1}
+    assert lives[-1] == {2}
+
+
+def test_a_new_reward_stays_with_those_that_come_back() -> None:
+    """Here a step costs nothing and every row would be worth 0, were it not for the new reward."""
+    pool = groups(2, lambda part, life, number, _: (part[0], life, number) == (0, 0, 9))
+    pool.reset()
+    before = [pool.step(action) for action in ACTIONS[:4]]
+    pool.set_reward("0*env")
+    after = [pool.step(action) for action in ACTIONS[4:]]
+    assert pool.stats() == {"executor_deaths": 2, "executor_restarts": 2}
+    assert all(np.all(chunk.rows[:, 6] != 0) for chunk in before if chunk.complete)
+    assert [chunk.complete for chunk in after[:N_STEP]] == [False] * (N_STEP - 1) + [True]
+    assert all(np.all(chunk.rows[:, 6] == 0) for chunk in after if chunk.complete)
+    assert {life for chunk in after for _, life, _ in chunk.origins.tolist()} == {0, 1}
+
+
+def test_one_that_dies_again_while_it_starts() -> None:
+    pool = groups(2, lambda part, life, number, _: part[0] == 2 and (life, number) in ((0, 4), (1, 1)))
+    pool.reset()
+    for action in ACTIONS:
+        origins = pool.step(action).origins
+    assert pool.stats() == {"executor_deaths": 6, "executor_restarts": 6}
+    assert origins[:, 1].tolist() == [0, 0, 2, 2, 2]
+
+
+def test_one_that_cannot_live() -> None:
+    pool = groups(2, lambda part, life, number, _: part[0] == 2)
+    with pytest.raises(EnvironmentFault, match="the worker of executors 2 to 4 died, 3 times in a row"):
+        pool.reset()
+
+
+def test_one_that_falls_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Mortal, "mute", True)
+    pool = groups(2, lambda part, life, number, _: (part[0], life, number) == (2, 0, 4), 7.0)
+    pool.reset()
+    origins = [tuple(each) for action in ACTIONS for each in pool.step(action).origins.tolist()]
+    assert pool.stats() == {"executor_deaths": 3, "executor_restarts": 3}
+    assert len(set(origins)) == len(origins)
+    assert capsys.readouterr().err == (
+        "the worker of executors 2 to 4 did not answer within --executors.timeout=7 seconds: they begin new episodes\n"
+    )
+    pool = groups(2, lambda part, life, number, _: part[0] == 2, 0.5)
+    with pytest.raises(EnvironmentFault, match=r"--executors\.timeout=0\.5 seconds, 3 times in a row"):
+        pool.reset()
+
+
+def test_a_state_of_others() -> None:
+    with pytest.raises(ValueError, match="a state of 4 executors for 5"):
+        groups(2).set_state({"executors": [{}] * 4, "origins": np.zeros((4, 3), int)})

@@ -1,0 +1,89 @@
+"""What sinks get, and that the real ones write it where they say. Without their packages, one line says so."""
+
+import importlib.util
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsp.config import ConfigError
+from lsp.storage import sinks
+
+
+def test_scalars() -> None:
+    record = {
+        "step": 5,
+        "updates": 3,
+        "protocol": "mode",
+        "q": 0.5,
+        "falls": [True, False],
+        "returns": [1.0],
+        "seeds": [1],
+    }
+    assert sinks.scalars_of(record, "eval") == {"eval/updates": 3.0, "eval/q": 0.5, "eval/falls": 0.5}
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    sinks.check(["none"])
+    with pytest.raises(
+        ConfigError, match=r"--track=tensorboard needs the package tensorboardX: pip install 'lsp\[track\]'"
+    ):
+        sinks.check(["none", "tensorboard"])
+
+
+def test_none_is_none(tmp_path: Path) -> None:
+    assert sinks.make(["none"], tmp_path, {}, 0) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    """Written, and read back from the event file."""
+    pytest.importorskip("tensorboardX")
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import RecordWriter  # noqa: F401  # it is the real one
+
+    (sink,) = sinks.make(["tensorboard"], tmp_path, {}, 0)
+    sink.write(100, {"train/q": 1.5, "train/alpha": 0.25})
+    sink.close()
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    data, found, position = file.read_bytes(), {}, 0
+    while position < len(data):  # length, its checksum, event, its checksum
+        length = int.from_bytes(data[position : position + 8], "little")
+        event = Event.FromString(data[position + 12 : position + 12 + length])
+        found |= {value.tag: (event.step, value.simple_value) for value in event.summary.value}
+        position += 16 + length
+    assert found == {"train/q": (100, 1.5), "train/alpha": (100, 0.25)}
+
+
+def test_wandb_offline(tmp_path: Path, monkeypatch: Any) -> None:
+    """Two runs at once, as a sweep has them; in offline mode each leaves a file to be synced."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folders = [tmp_path / "sweep" / f"seed_{seed}" for seed in (0, 1)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    opened = [sinks.make(["wandb"], folder, {"seed": 0}, 0)[0] for folder in folders]
+    for sink in opened:
+        sink.write(100, {"train/q": 1.5})
+    for sink in opened:
+        sink.close()
+    assert all(len(list(folder.glob("wandb/offline-run-*/*.wandb"))) == 1 for folder in folders)
+
+
+def test_a_resumed_run_goes_on_in_wandb(tmp_path: Path, monkeypatch: Any) -> None:
+    """Two sessions of a run are one run there: both leave a file for the same id, with the lines of each."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for step in (100, 200):
+        (sink,) = sinks.make(["wandb"], tmp_path, {"seed": 0}, step - 100)
+        sink.write(step, {"train/q": 1.5})
+        sink.close()
+    files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == 2
+    assert files[0].name == files[1].name == f"run-{(tmp_path / 'wandb' / 'run_id').read_text()}.wandb"
+    wanted, patience = [b"environment_step\x82\x01\x03%d" % step for step in (100, 200)], time.monotonic() + 30
+    while not all(text in file.read_bytes() for text, file in zip(wanted, files, strict=True)):
+        assert time.monotonic() < patience  # its service writes when it likes
+        time.sleep(0.1)

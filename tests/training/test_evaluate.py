@@ -1,0 +1,151 @@
+"""Evaluation: what each protocol feeds the policy, and returns that equal those of a plain loop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lsp import envs
+from lsp.training import evaluate
+from lsp.training.evaluate import Evaluator
+from lsp.types import ActionSample, Agent, Array
+from tests.support.runs import ACTIONS
+
+PROTOCOLS = ("sampled", "mode", "fixed_latent")
+SEEDS = [3, 14, 15]
+
+
+def latent_is_action(params: Array, observation: Array, latent: Array) -> ActionSample:
+    return ActionSample(latent, latent)
+
+
+def steer(params: Array, observation: Array, latent: Array) -> ActionSample:
+    """A policy for the point mass that heeds its parameters, the observation and the latent."""
+    position = observation[..., :2]
+    action = jnp.tanh(jnp.broadcast_to(params, position.shape) - position + 0.3 * latent)
+    return ActionSample(action, action)
+
+
+def agent_of(act_latent: Callable[[Array, Array, Array], ActionSample]) -> Agent:
+    """An agent of which evaluation asks nothing else."""
+    return Agent(**dict.fromkeys(Agent._fields, None) | {"act_latent": act_latent})
+
+
+class Script(gymnasium.Env[np.ndarray, np.ndarray]):
+    """Writes down the actions it is given. Its first state decides how long an episode is, and how it ends."""
+
+    action_space = ACTIONS
+
+    def __init__(self) -> None:
+        self.actions: list[np.ndarray] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        assert seed is not None
+        self.actions, self.length, self.falls = [], seed, seed % 2 == 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.actions.append(action.copy())
+        assert len(self.actions) <= self.length, "stepped after the end of its episode"
+        ended = len(self.actions) == self.length
+        return np.zeros(1, np.float32), 0.5, ended and self.falls, ended and not self.falls, {"speed": 2.0}
+
+
+def without_clock(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in record.items() if name != "evaluation_seconds"} for record in results]
+
+
+def scripted(protocol: str, key: jax.Array) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The record, and the actions of each episode, [length, A]."""
+    made: list[Script] = []
+
+    def make() -> Script:
+        made.append(Script())
+        return made[-1]
+
+    evaluator = Evaluator(agent_of(latent_is_action), make, [protocol], SEEDS)
+    (record,) = evaluator(jnp.zeros(()), key)
+    evaluator.close()
+    return record, [np.stack(env.actions) for env in made]
+
+
+def test_mode_has_latent_zero(key: jax.Array) -> None:
+    assert all((actions == 0).all() for actions in scripted("mode", key)[1])
+
+
+def test_fixed_latent_is_held_for_an_episode(key: jax.Array) -> None:
+    episodes = scripted("fixed_latent", key)[1]
+    assert all((actions == actions[0]).all() for actions in episodes)
+    held = np.stack([actions[0] for actions in episodes])
+    assert len(np.unique(held)) == held.size
+    later = scripted("fixed_latent", jax.random.key(1))[1]
+    assert not np.isin(np.stack([actions[0] for actions in later]), held).any()
+
+
+def test_sampled_draws_anew(key: jax.Array) -> None:
+    episodes = np.concatenate(scripted("sampled", key)[1])
+    assert len(np.unique(episodes)) == episodes.size == sum(SEEDS) * 8
+    # Of 256 standard normals: each bound is four standard errors away.
+    assert abs(episodes.mean()) < 4 / 16
+    assert abs(episodes.var() - 1) < 4 * np.sqrt(2) / 16
+
+
+def test_episodes_end_by_themselves(key: jax.Array) -> None:
+    record, actions = scripted("sampled", key)
+    assert [len(episode) for episode in actions] == SEEDS
+    assert record["lengths"] == SEEDS
+    assert record["falls"] == [False, True, False]  # terminated, not truncated
+    assert record["returns"] == [0.5 * length for length in SEEDS]
+    assert record["return"] == pytest.approx(0.5 * np.mean(SEEDS))
+    assert record["info/speed"] == [2.0, 2.0, 2.0]
+    assert record["seeds"] == SEEDS
+    assert record["evaluation_seconds"] > 0
+
+
+def test_an_episode_without_end_is_cut(key: jax.Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "MAX_EPISODE_STEPS", 10)
+    record, _ = scripted("mode", key)
+    assert record["lengths"] == [3, 10, 10]
+    assert record["falls"] == [False, False, False]
+
+
+def point_mass() -> envs.BoxEnv:
+    return envs.make("lsp/PointMass-v0", max_episode_steps=7)
+
+
+def test_returns_equal_those_of_a_plain_loop(key: jax.Array) -> None:
+    params = jnp.array([0.2, -0.1])
+    evaluator = Evaluator(agent_of(steer), point_mass, ["mode"], SEEDS)
+    (record,) = evaluator(params, key)
+    evaluator.close()
+    for episode, seed in enumerate(SEEDS):
+        env = point_mass()
+        observation, _ = env.reset(seed=seed)
+        total, distances, over = 0.0, [], False
+        while not over:
+            action = steer(params, observation, jnp.zeros(2)).env_action
+            observation, reward, terminated, truncated, info = env.step(np.asarray(action))
+            total, over = total + reward, terminated or truncated
+            distances.append(info["distance"])
+        assert record["returns"][episode] == pytest.approx(total, rel=1e-6)
+        assert record["info/distance"][episode] == pytest.approx(np.mean(distances), rel=1e-6)
+        assert record["lengths"][episode] == len(distances) == 7
+
+
+def test_same_policy_and_key_same_record() -> None:
+    """Also after other evaluations in between: nothing is carried over from one to the next."""
+    evaluator = Evaluator(agent_of(steer), point_mass, PROTOCOLS, SEEDS)
+    keys = jax.random.split(jax.random.key(5), 2)
+    first = without_clock(evaluator(jnp.zeros(2), keys[0]))
+    other_key = without_clock(evaluator(jnp.zeros(2), keys[1]))
+    other_policy = without_clock(evaluator(jnp.ones(2), keys[0]))
+    assert without_clock(evaluator(jnp.zeros(2), keys[0])) == first
+    evaluator.close()
+    assert [record["protocol"] for record in first] == list(PROTOCOLS)
+    for (one, two, three), protocol in zip(zip(first, other_key, other_policy, strict=True), PROTOCOLS, strict=True):
+        assert (one == two) == (protocol == "mode")
+        assert one["returns"] != three["returns"]

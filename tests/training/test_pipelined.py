@@ -1,0 +1,115 @@
+"""Acting one dispatch behind: with which parameters, by every engine alike, and exactly resumable."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from lsp.executors.factory import ExecutorMaker, spec_of
+from lsp.executors.inproc import InProcess
+from lsp.executors.process import make_process
+from lsp.storage import checkpoint
+from lsp.training.device import RunState, act
+from lsp.training.loop import Loop
+from lsp.training.pipelined import PipelinedLoop
+from lsp.types import Recipe
+from tests.support.loops import (
+    POINT_MASS,
+    device_state,
+    make_loop,
+    make_toy,
+    share_compilations,
+    toy_config,
+    toy_recipe,
+)
+
+STEPS = 40
+
+
+@pytest.fixture(autouse=True)
+def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_compilations(monkeypatch)
+
+
+def pipelined(recipe: Recipe) -> PipelinedLoop:
+    return PipelinedLoop(recipe, make_loop(recipe).executors)
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_actions_come_from_the_parameters_before_the_latest_dispatch(block: int) -> None:
+    loop = pipelined(toy_recipe(toy_config(block=block, count=2, utd=2.0)))
+    loop.start()
+    jitted = jax.jit(partial(act, make_toy(POINT_MASS)))
+    seen, step = [], loop.executors.step
+    loop.executors.step = lambda actions: seen.append(step(actions)) or seen[-1]
+    behind = []
+    for number in range(1, 25):
+        before = loop.actor_params()
+        loop.advance()
+        if number % block == 0:
+            acting = before
+        elif number < block:
+            acting = loop.actor_params()
+        arguments = (acting, loop.root, np.int32(loop.step), seen[-1].observations, np.bool_(loop.step < 5))
+        np.testing.assert_allclose(loop.get_state()["actions"], jitted(*arguments), rtol=1e-5)
+        behind.append(loop.updates - int(acting.updates))
+    assert set(behind[2 * block + 8 :]) == {2 * 2 * block}
+
+
+def test_what_is_learned_is_what_strict_lock_step_would_learn_from_the_same_rows() -> None:
+    """Warm-up makes the rows the same; the learner is then the same too, whatever it acted on."""
+    recipe = toy_recipe(toy_config(block=2, count=2, warmup_steps=10**6))
+    strict, behind = make_loop(recipe), pipelined(recipe)
+    for loop in (strict, behind):
+        loop.start()
+        for _ in range(STEPS):
+            loop.advance()
+    assert strict.updates == behind.updates > 0
+    for ours, theirs in zip(device_state(behind), device_state(strict), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert behind.metrics().keys() == strict.metrics().keys()
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_goes_on_exactly(block: int, tmp_path: Path) -> None:
+    recipe = toy_recipe(toy_config(block=block, n_step=3, count=2))
+    straight = pipelined(recipe)
+    straight.start()
+    saved: dict[int, Any] = {}
+    for number in range(STEPS):
+        if number in (0, 1, 16, 20):
+            state = jax.tree.map(np.asarray, straight.state)
+            path = checkpoint.save(tmp_path, number, {}, {"loop": straight.get_state()})
+            saved[number] = (path, jax.tree.map(np.array, state))
+        straight.advance()
+    for number, (path, state) in saved.items():
+        resumed = pipelined(recipe)
+        _, host = checkpoint.load(path)
+        resumed.set_state(host["loop"], RunState(*jax.tree.map(jax.numpy.array, state)))
+        for _ in range(STEPS - number):
+            resumed.advance()
+        np.testing.assert_equal(device_state(resumed), device_state(straight))
+        np.testing.assert_equal(resumed.get_state(), straight.get_state())
+
+
+@pytest.mark.parametrize("kind", [Loop, PipelinedLoop])
+def test_engines_are_equal_to_the_bit(kind: type[Loop]) -> None:
+    """300 lock-step iterations of a learner whose numbers depend on every transition, every key and their order."""
+    recipe = toy_recipe(toy_config(block=1, n_step=3, count=8))
+    maker = ExecutorMaker(recipe.config.env, {"max_episode_steps": 9}, tuple(range(8)), 0.9, 3)
+    found = []
+    for workers in (0, 8, 2):
+        executors = make_process(maker, spec_of(maker), 8, workers) if workers else InProcess(maker, 8)
+        try:
+            loop = kind(recipe, executors)
+            loop.start()
+            for _ in range(300):
+                loop.advance()
+            found.append((device_state(loop), loop.get_state()))
+        finally:
+            executors.close()
+    np.testing.assert_equal(found[1], found[0])
+    np.testing.assert_equal(found[2], found[0])
