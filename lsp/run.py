@@ -44,30 +44,23 @@ def _train(command: cli.Command) -> int:
     folder = Path(options.resume) if options.resume else run_dir(options, config)
     if not options.resume and config.steps <= config.learning_starts:
         print(f"lsp: note: --steps={config.steps} ends before --learning-starts={config.learning_starts}: no learning")
-    # JAX comes with these, and takes seconds.
-    from lsp.training import run as train
-    from lsp.training import seeds
+    from lsp.training import session  # JAX comes with it, and takes seconds
 
-    if command.seeds:
-        return _end_of_sweep(folder, *seeds.start(config, command.seeds, folder))
-    if options.resume and seeds.is_sweep(folder):
-        return _end_of_sweep(folder, *seeds.resume(folder, command.given))
-    return _end(folder, train.resume(folder, command.given) if options.resume else train.start(config, folder))
+    if options.resume:
+        return _end(folder, *session.resume(folder, command.given))
+    return _end(folder, *session.start(config, folder, command.seeds))
 
 
-def _end_of_sweep(folder: Path, finished: bool, failures: Sequence[str]) -> int:
-    status = _end(folder, finished)
-    for failure in failures:
-        say_error(failure)
-    return FAULT if failures and finished else status
-
-
-def _end(folder: Path, finished: bool) -> int:
+def _end(folder: Path, finished: bool, failures: Sequence[str]) -> int:
     if finished:
         print(f"lsp: finished: {folder}")
-        return 0
-    print(f"lsp: stopped; to go on: {cli.PROGRAM} --resume={folder}")
-    return INTERRUPTED
+    else:
+        print(f"lsp: stopped; to go on: {cli.PROGRAM} --resume={folder}")
+    for failure in failures:
+        say_error(failure)
+    if not finished:
+        return INTERRUPTED
+    return FAULT if failures else 0
 
 
 def _dry_run(command: cli.Command) -> int:

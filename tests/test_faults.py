@@ -12,8 +12,7 @@ import pytest
 
 from lsp import run
 from lsp.storage import checkpoint, metrics
-from lsp.training import memory
-from lsp.training import run as train
+from lsp.training import memory, session
 from tests.support.runs import command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -243,7 +242,7 @@ def test_the_checkpoint_before_a_damaged_one(folder: Path, finished: Path, capfd
     assert run.main([f"--resume={folder}"]) == 1
     assert str(folder / "checkpoints/40") in error_of(capfd)
     shutil.rmtree(newest(folder))
-    assert train.resume(folder, {})
+    assert session.resume(folder, {})
     arrays = [snapshot(newest(place) / "learner") for place in (folder, finished)]
     assert arrays[0] == arrays[1]
 

@@ -15,7 +15,9 @@ import pytest
 from lsp import cli, envs, run
 from lsp.config import Config, ConfigError
 from lsp.storage import checkpoint, metrics
-from lsp.training import run as train
+from lsp.training import session
+from lsp.training.divergence import Diverged
+from lsp.training.session import Ending
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -77,7 +79,7 @@ def test_an_existing_run_stays_as_it_is(folder: Path, capsys: pytest.CaptureFixt
     precious.parent.mkdir(parents=True)
     precious.write_text("{}\n")
     assert run.main([*TINY.split(), "--name=x"]) == 2
-    assert "runs/x exists: choose another --name, or go on with --resume=runs/x" in error_of(capsys)
+    assert "runs/x exists: choose another --name, or resume it with --resume=runs/x" in error_of(capsys)
     assert [path.name for path in precious.parent.iterdir()] == ["metrics.jsonl"]
     assert precious.read_text() == "{}\n"
 
@@ -95,28 +97,28 @@ def test_a_runs_dir_that_cannot_be_written(folder: Path, capsys: pytest.CaptureF
         (ConfigError("no such\n  thing"), 2, "lsp: error: no such thing\n"),
         (checkpoint.CheckpointError("torn"), 1, "lsp: error: torn\n"),
         (envs.EnvironmentFault("reward nan"), 1, "lsp: error: reward nan\n"),
-        (train.Diverged("q is nan"), 1, "lsp: error: q is nan\n"),
+        (Diverged("q is nan"), 1, "lsp: error: q is nan\n"),
         (OSError(28, "No space left on device"), 1, "lsp: error: [Errno 28] No space left on device\n"),
         (KeyboardInterrupt(), 130, "lsp: interrupted\n"),
-        (True, 0, ""),
-        (False, 130, ""),
+        (Ending(True, []), 0, ""),
+        (Ending(False, []), 130, ""),
     ],
 )
 def test_exit_status(
     outcome: Any, status: int, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(run, "start", outcome_as(outcome, started := []))
-    monkeypatch.setattr(run, "resume", outcome_as(outcome, resumed := []))
+    monkeypatch.setattr(session, "start", outcome_as(outcome, started := []))
+    monkeypatch.setattr(session, "resume", outcome_as(outcome, resumed := []))
     assert run.main(["--runs-dir=r", "--name=x", "--seed=3"]) == status
     assert capsys.readouterr().err == message
     assert run.main(["--resume=r/x", "--steps=9"]) == status
-    assert started == [(cli.parse(["--seed=3"]).config, Path("r/x"))]
+    assert started == [(cli.parse(["--seed=3"]).config, Path("r/x"), ())]
     assert resumed == [(Path("r/x"), {"steps": 9})]
     hint = "python -m lsp.run --resume=r/x"
-    assert (hint in capsys.readouterr().out) == (outcome is False)
+    assert (hint in capsys.readouterr().out) == (outcome == Ending(False, []))
 
 
-def outcome_as(outcome: Any, calls: list[Any]) -> Callable[..., bool]:
+def outcome_as(outcome: Any, calls: list[Any]) -> Callable[..., Ending]:
     """A function that notes down its arguments, and returns or raises `outcome`."""
 
     def function(*arguments: Any) -> bool:
@@ -135,13 +137,13 @@ def test_debugging_shows_tracebacks(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_bug_is_not_hidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "start", outcome_as(ValueError("a bug"), []))
+    monkeypatch.setattr(session, "start", outcome_as(ValueError("a bug"), []))
     with pytest.raises(ValueError, match="a bug"):
         run.main([])
 
 
 def test_a_run_that_cannot_learn_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(run, "start", outcome_as(True, []))
+    monkeypatch.setattr(session, "start", outcome_as(Ending(True, []), []))
     run.main(["--steps=5_000"])
     assert "lsp: note: --steps=5000 ends before --learning-starts=5000" in capsys.readouterr().out
     run.main(["--steps=5_001"])

@@ -1,13 +1,15 @@
-"""What a run does on the device, as functions to be compiled: start, store rows, update, act.
+"""The device's half of a run: the pure functions of a dispatch, and what they are compiled into.
 
-A dispatch adds the new rows to replay, runs U updates in a scan, and returns the next actions. State is donated, so
-that parameters, optimizer and replay never leave the device and are never copied.
+A dispatch adds new transitions to replay, runs U updates in a scan, and returns the next actions. State is donated, so
+that parameters, optimizer and replay never leave the device and are never copied; metrics stay there until somebody
+asks. The functions are of one seed; a `Transform` makes them of all seeds.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,8 @@ import numpy as np
 
 from lsp import packing
 from lsp.config.executors import latent_scales
+from lsp.training import huge_pages
+from lsp.training.transforms import OneSeed, Transform, of_seeds
 from lsp.types import Agent, Array, EnvSpec, Key, Params, Recipe, ReplayState, State, Transition
 
 
@@ -40,15 +44,20 @@ class RunState(NamedTuple):
     replay: ReplayState
 
 
-class Dispatches(NamedTuple):
-    """The compiled functions of a run, and the names of the metrics that `learn` returns."""
+class Compiled(NamedTuple):
+    """The compiled functions of a run, and the names of the metrics that its updates return.
+
+    Arguments are those of `act`, `advance`, `learn`, ... below, from `state` or `params` on.
+    """
 
     init: Callable[[Key], RunState]
     act: Callable[..., Array]
-    collect: Callable[..., tuple[RunState, Array, Array]]
-    learn: Callable[..., tuple[RunState, Array, Array]]
+    collect: Callable[..., tuple[RunState, Array, Array]]  # `advance` without updates
+    advance: Callable[..., tuple[RunState, Array, Array]]
+    store: Callable[..., tuple[RunState, Array]]  # `learn` without updates
+    learn: Callable[..., tuple[RunState, Array]]
     actor_params: Callable[[RunState], Params]
-    encode: Callable[[Params, np.ndarray], tuple[Array, Array]] | None  # packed rows; see `Agent.encode`
+    encode: Callable[[Params, np.ndarray], tuple[Array, Array]] | None  # of one seed; see `Agent.encode`
     metric_names: Sequence[str]
 
 
@@ -189,14 +198,93 @@ def encode_rows(recipe: Recipe, spec: EnvSpec, params: Params, rows: Array) -> t
     return packing.pack(encoded), usable
 
 
-def make_dispatches(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatches:
-    """Compile-ready functions of a run: jit and donation are applied here and in `sweep.py` only."""
-    return Dispatches(
-        init=jax.jit(partial(init_state, recipe, spec)),
-        act=jax.jit(partial(act, recipe.agent, scales=latent_scales(recipe.config.executors))),
-        collect=jax.jit(partial(advance, recipe, spec, 0), donate_argnums=0),
-        learn=jax.jit(partial(advance, recipe, spec, num_updates), donate_argnums=0),
-        actor_params=jax.jit(partial(copy_actor_params, recipe)),
-        encode=jax.jit(partial(encode_rows, recipe, spec)) if recipe.agent.encode else None,
+def compile(recipe: Recipe, spec: EnvSpec, num_updates: int, transform: Transform) -> Compiled:
+    """The functions of a run, compiled for all its seeds: nothing else in training is.
+
+    What follows a donated `state` is the seeds' own, but for the environment step and whether to act at random.
+    """
+    act_as_configured = partial(act, recipe.agent, scales=latent_scales(recipe.config.executors))
+
+    def advancing(number: int) -> Callable[..., tuple[RunState, Array, Array]]:
+        return transform.compile(partial(advance, recipe, spec, number), 7, shared=(2, 6), donate=(0,))
+
+    def learning(number: int) -> Callable[..., tuple[RunState, Array]]:
+        return transform.compile(partial(learn, recipe, spec, number), 5, shared=(2,), donate=(0,))
+
+    return Compiled(
+        init=transform.compile(partial(init_state, recipe, spec), 1),
+        act=transform.compile(act_as_configured, 5, shared=(2, 4)),
+        collect=advancing(0),
+        advance=advancing(num_updates),
+        store=learning(0),
+        learn=learning(num_updates),
+        actor_params=transform.compile(partial(copy_actor_params, recipe), 1),
+        # Needed in a few steps only, and for one seed at a time.
+        encode=OneSeed().compile(partial(encode_rows, recipe, spec), 2) if recipe.agent.encode else None,
         metric_names=metric_names(recipe, spec),
     )
+
+
+class Device:
+    """What a run holds on the device: the state of all seeds, and the functions compiled for them."""
+
+    def __init__(self, recipe: Recipe, spec: EnvSpec, seeds: Sequence[int]) -> None:
+        """Initial states of these seeds; `recipe` is that of any of them."""
+        config = recipe.config
+        self.recipe, self.spec, self.transform = recipe, spec, of_seeds(len(seeds))
+        self.roots = self.transform.roots(seeds)
+        self.updates_per_dispatch = math.ceil(config.utd * config.block * config.executors.count)
+        self.compiled = compile(recipe, spec, self.updates_per_dispatch, self.transform)
+        self.state = huge_pages.advise(self.compiled.init(self.roots))
+        self._params: Params | None = None
+        self._metrics: Array | list[np.ndarray] | None = None  # of the latest updates of all seeds
+
+    def begin_stage(self, recipe: Recipe, state: RunState) -> None:
+        """Continue with the recipe of the next stage, and its first state."""
+        self.recipe, self.state = recipe, huge_pages.advise(state)
+        self._params, self._metrics = None, None
+        self.compiled = compile(recipe, self.spec, self.updates_per_dispatch, self.transform)
+
+    def replace(self, state: RunState, metrics: Array | None) -> None:
+        """Take over a dispatch's result; `metrics` of all seeds if there were updates in it."""
+        self.state, self._params = state, None
+        if metrics is not None:
+            self._metrics = metrics
+
+    def actor_params(self) -> Params:
+        """A copy of what acting needs, of all seeds, safe from donation."""
+        if self._params is None:
+            self._params = self.compiled.actor_params(self.state)
+        return self._params
+
+    def actor_params_of(self, index: int) -> Params:
+        """A copy of what acting needs, of one seed, on the default device."""
+        return self.transform.own(self.actor_params(), index)
+
+    def state_of(self, index: int) -> RunState:
+        """One seed's state. It may be a view: drop it before the next dispatch."""
+        state: RunState = self.transform.get(self.state, index)
+        return state
+
+    def set_state(self, index: int, state: RunState) -> None:
+        """Put another state in place of one seed's."""
+        self.state = huge_pages.advise(self.transform.put(self.state, index, state))
+        self._params = None
+
+    def release(self, index: int) -> RunState:
+        """Shapes of one seed's state; memory that another state would not reuse is freed."""
+        shapes: RunState = jax.eval_shape(lambda: self.state_of(index))
+        self.transform.release(self.state)
+        return shapes
+
+    def load_replay(self, dumped: Any) -> ReplayState:
+        """One seed's replay from what `Replay.dump` gave."""
+        return OneSeed().compile(self.recipe.replay.load, 1)(dumped)
+
+    def metrics_of(self, index: int) -> np.ndarray | None:
+        """Metrics of one seed's latest updates, [M]; waits for them. None before the first of a stage or process."""
+        if self._metrics is None:
+            return None
+        if not isinstance(self._metrics, list):
+            self._metrics = list(self.transform.unstack(self._metrics))  # once for all seeds
+        return self._metrics[index]

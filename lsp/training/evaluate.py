@@ -44,9 +44,9 @@ class Evaluator:
         self._envs = [make_env() for _ in seeds]
         self._seeds = list(seeds)
         self._protocols = protocols
-        self.judge(agent)
+        self.evaluate(agent)
 
-    def judge(self, agent: Agent) -> None:
+    def evaluate(self, agent: Agent) -> None:
         """Evaluate this agent from now on."""
         action_dim = self._envs[0].action_space.shape[0]
         self._act = {protocol: jax.jit(partial(_act, agent, protocol, action_dim)) for protocol in self._protocols}

@@ -1,6 +1,6 @@
 """Growing a layer in the middle of a run: freeze, re-encode the replay, carry over the learner, warm up the critics."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +14,10 @@ from lsp.agents.stack import Layer
 from lsp.config import Config, stages
 from lsp.replay.reencode import recode
 from lsp.storage import layer_files
-from lsp.training.device import RunState, Stream, example_transition, stream_key
-from lsp.training.loop import Change, Loop
+from lsp.training.device import Device, RunState, Stream, example_transition, stream_key
+from lsp.training.loop import TrainingLoop
+from lsp.training.seed import Seed, StageChange
+from lsp.training.transforms import OneSeed
 from lsp.types import Array, EnvSpec, Key, Recipe, ReplayState, State
 
 WARM_UP_BLOCK = 500  # updates of one dispatch
@@ -82,7 +84,7 @@ class Step(NamedTuple):
     config: Config  # of the whole run, as it applies to this growth
     stage: Stage  # the new one
     recipe: Recipe  # its
-    change: Change  # what the loop must know; corrected where no row could be kept
+    change: StageChange  # what the loop must know; corrected where no row could be kept
 
     @property
     def keeps_replay(self) -> bool:
@@ -121,7 +123,7 @@ def prepare(config: Config, stage: Stage, old: Config, spec: EnvSpec, agent: Sta
     growth = config.growth
     layers = freeze(stage, old, spec, agent)
     new = Stage(number, layers if growth.add_layer else layers[:-1], 0.0)
-    change = Change(
+    change = StageChange(
         same_actions=not growth.add_layer,
         fresh=not growth.keep_replay,
         extra_updates=growth.critic_warmup if growth.keep_replay and updates > 0 else 0,
@@ -136,37 +138,63 @@ def keys_of(root: Key, stage: int) -> tuple[Key, Key, Key]:
     return first, second, third
 
 
-def grow(config: Config, stage: Stage, recipe: Recipe, loop: Loop) -> tuple[Stage, Recipe]:
-    """End one stage of a run and begin the next; `loop` goes on with it.
+def grow(config: Config, stage: Stage, loop: TrainingLoop, seeds: Sequence[Seed]) -> tuple[list[Stage], Recipe]:
+    """End one stage of a run and begin the next, for all seeds at the same step.
 
     Args:
       config: of the whole run.
-      stage: the one that ends.
-      recipe: its recipe.
-      loop: the run's.
+      stage: the one that ends, of any seed.
+      loop: the run's; it continues with the next stage.
+      seeds: those that are still trained.
 
     Returns:
-      The next stage and its recipe.
+      The next stage of each seed, and the recipe of all. Where one of several seeds dropped all of its transitions, its
+      stage says so, and it cannot continue: it would have to wait for new ones, and seeds stay in step.
     """
-    spec = loop.executors.spec
-    step = prepare(config, stage, recipe.config, spec, loop.state.agent, loop.updates)
-    new, change = step.stage, step.change
-    init_key, recode_key, warm_up_key = keys_of(loop.root, new.number)
-    agent, replay = jax.jit(step.carry_over(spec))(loop.state.agent, init_key), loop.state.replay
+    device, first_seed = loop.device, seeds[0]
+    spec, compile = device.spec, device.transform.compile
+    agent_before = device.state_of(first_seed.index).agent
+    step = prepare(config, stage, device.recipe.config, spec, agent_before, first_seed.updates)
+    change, replay, dropped = step.change, device.state.replay, [0.0] * len(seeds)
+    init_keys, warm_up_keys = compile(partial(_keys_of_all, stage=step.stage.number), 1)(device.roots)
+    agent = compile(step.carry_over(spec), 2)(device.state.agent, init_keys)
     if step.keeps_replay and not change.same_actions:
-        size = int(step.recipe.replay.size(replay))
-        replay, dropped = jax.jit(step.recode, donate_argnums=1)(agent, replay, recode_key)
-        new = new._replace(dropped=int(dropped) / max(1, size))
-        if new.dropped == 1.0:
+        replay, dropped = _reencode(step, device, seeds, agent, replay)
+        if min(dropped) == 1.0:
             change = change._replace(fresh=True, extra_updates=0)
     if change.fresh:
         jax.tree.map(lambda leaf: leaf.delete(), replay)  # make room: replay may fill half of the memory
-        replay = jax.jit(step.recipe.replay.init)(example_transition(spec))
-    warm_up = jax.jit(step.warm_up(spec), donate_argnums=(0, 1))
-    for keys in blocks(warm_up_key, change.extra_updates):
+        replay = compile(lambda _: step.recipe.replay.init(example_transition(spec)), 1)(device.roots)
+    warm_up = compile(step.warm_up(spec), 3, donate=(0, 1))
+    for keys in blocks(warm_up_keys, change.extra_updates):
         agent, replay = warm_up(agent, replay, keys)
-    loop.grow(step.recipe, RunState(agent, replay), change)
-    return new, step.recipe
+    loop.begin_stage(step.recipe, RunState(agent, replay), change, seeds)
+    return [step.stage._replace(dropped=share) for share in dropped], step.recipe
+
+
+def _keys_of_all(root: Key, stage: int) -> tuple[Key, Key]:
+    """Of `keys_of`, those that are used for all seeds at once."""
+    init_key, _, warm_up_key = keys_of(root, stage)
+    return init_key, warm_up_key
+
+
+def _reencode(
+    step: Step, device: Device, seeds: Sequence[Seed], agent: State, replay: ReplayState
+) -> tuple[ReplayState, list[float]]:
+    """Replay of all seeds in the terms of the new layer, and the share of transitions that each of `seeds` dropped.
+
+    One seed after the other: in a batch, the loop over blocks would copy every replay at each of its turns.
+    """
+    transform, function = device.transform, OneSeed().compile(step.recode, 3, donate=(1,))
+    dropped = []
+    for seed in seeds:
+        before = transform.own(replay, seed.index)
+        size = int(step.recipe.replay.size(before))
+        _, key, _ = keys_of(seed.root, step.stage.number)
+        after, count = function(transform.own(agent, seed.index), before, key)
+        replay = transform.put(replay, seed.index, after)
+        dropped.append(int(count) / max(1, size))
+    return replay, dropped
 
 
 def blocks(key: Key, updates: int) -> Iterator[Key]:

@@ -1,197 +1,209 @@
-"""The training loop: step the environments on the host, do everything else in one dispatch.
+"""The training loop: step environments on the host, do everything else in one dispatch.
 
-A dispatch adds the new rows to replay, runs U updates in a scan, and returns the next actions. State is donated, so
-that parameters, optimizer and replay never leave the device and are never copied; metrics stay there until somebody
-asks.
+The loop is lock-step over the seeds of a run: each seed's executors take a step, one seed after the other, and then one
+dispatch serves all seeds, so that what a dispatch costs is paid once. A seed that nobody steps any longer, because it
+failed, receives zeros for experience, and no other seed sees it.
 
 With `block` K the host steps K times between dispatches, acting on the parameters of the last one, and the dispatch
-then carries K rows an executor and the updates due for them.
+then carries K transitions an executor and the updates due for them.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
-from lsp.config import Config
-from lsp.training import huge_pages
-from lsp.training.device import RunState, make_dispatches
-from lsp.types import ActionSample, Array, Episode, Executors, Params, Recipe
+from lsp.training.device import Device, RunState
+from lsp.training.seed import Seed, StageChange
+from lsp.types import Array, Episode, Executors, Recipe
 
 
-class Change(NamedTuple):
-    """What a loop must know of the step from one stage of a run to the next."""
+class TrainingLoop(Protocol):
+    """Training in steps. The caller says which seeds are still trained, and may put a run aside between two steps."""
 
-    same_actions: bool  # whether the layer in training is still the same, so that rows on their way mean what they did
-    fresh: bool  # whether replay is empty, so that learning waits for `learning_starts` steps again
-    extra_updates: int  # updates that were made in between and that `utd` does not count
-    reward: str | None  # of the new stage, where it is another: rows on their way are dropped
+    device: Device
+
+    def start(self, seeds: Sequence[Seed]) -> None:
+        """Reset every environment and choose the first actions."""
+
+    def collect(self, seed: Seed) -> Sequence[Episode]:
+        """Gather a seed's next experience; returns the episodes that ended."""
+
+    def answer(self, seeds: Sequence[Seed]) -> None:
+        """After each of `seeds` has collected: learn what is due, and choose the next actions."""
+
+    def metrics(self, seed: Seed) -> dict[str, float]:
+        """Metrics of a seed's latest updates; waits for them. Empty before the first."""
+
+    def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
+        """Continue with the next stage of a run: its recipe, and the first `state` of all seeds."""
+
+    def renew_executors(self, seed: Seed, make: Callable[[], Executors], reward: str) -> None:
+        """Give executors that act themselves the policy of the stage that has begun, and its reward."""
+
+    def get_state(self, seed: Seed) -> dict[str, Any]:
+        """The host's part of a seed, as nested dicts of NumPy arrays and JSON values."""
+
+    def set_state(self, seed: Seed, host: dict[str, Any], state: RunState) -> None:
+        """Continue from `get_state`'s result and the device's part."""
 
 
-@dataclass
-class Terms:
-    """What earlier stages of a run mean to updates and rows to come."""
+class Now(NamedTuple):
+    """What acting depends on, beside parameters and root keys."""
 
-    learning_starts: int  # the step from which `utd` counts
-    uncounted: int = 0  # updates that `utd` does not count
-    stale: int = 0  # chunks still to come whose actions are those of the layer below
+    step: np.int32  # environment steps so far, the same for all seeds
+    observations: np.ndarray  # of all seeds
+    random: np.bool_  # whether to act uniformly
 
-    def updates_due(self, config: Config, step: int, updates: int) -> int:
-        """Updates that `utd` has earned since learning started and that are still to be made."""
-        return int(config.utd * max(0, step - self.learning_starts)) - (updates - self.uncounted)
 
-    def grow(self, change: Change, config: Config, step: int, updates: int) -> None:
-        """Begin a stage at environment step `step`, after so many updates, extra ones included."""
-        self.uncounted += change.extra_updates
-        if change.fresh:
-            self.learning_starts, self.uncounted = step + config.learning_starts, updates
-        if not change.same_actions:
-            # Rows that n-step returns hold back, and the actions already chosen, are still to come in the old terms.
-            held = 0 if change.reward is not None else min(config.n_step - 1, step // config.executors.count)
-            self.stale = held + 1
+class Schedule(Protocol):
+    """When actions are chosen: after the updates of a dispatch, or before."""
 
-    def take_stale(self) -> bool:
-        """Whether the chunk that has just come is a stale one; it is counted off."""
-        self.stale -= (stale := self.stale > 0)
-        return stale
+    def act(self, device: Device, now: Now) -> np.ndarray | Array:
+        """Actions of all seeds between two dispatches."""
 
-    def get_state(self) -> list[int]:
-        """All of it."""
-        return [self.learning_starts, self.uncounted, self.stale]
+    def dispatch(self, device: Device, packed: np.ndarray, returns: np.ndarray, now: Now, learns: bool) -> Any:
+        """Store new transitions of all seeds, learn if it `learns`; returns the next actions of all seeds."""
+
+    def forget(self) -> None:
+        """The parameters have changed otherwise than by a dispatch."""
+
+    def get_state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside `Seed.get_state`. Of one seed."""
+
+    def set_state(self, device: Device, host: dict[str, Any]) -> None:
+        """Continue from `get_state`'s result."""
+
+
+class ActAfterUpdates:
+    """`--executors.mode=sync`: a dispatch ends with the next actions, from the parameters that it has just learned."""
+
+    def act(self, device: Device, now: Now) -> Array:
+        """Act on the latest parameters."""
+        return device.compiled.act(device.actor_params(), device.roots, *now)
+
+    def dispatch(self, device: Device, packed: np.ndarray, returns: np.ndarray, now: Now, learns: bool) -> Array:
+        """Everything in one call."""
+        function = device.compiled.advance if learns else device.compiled.collect
+        step, *acting = now
+        state, actions, metrics = function(device.state, device.roots, step, packed, returns, *acting)
+        device.replace(state, metrics if learns else None)
+        return actions
+
+    def forget(self) -> None:
+        """Nothing to forget."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def set_state(self, device: Device, host: dict[str, Any]) -> None:
+        """Nothing to restore."""
 
 
 class Loop:
-    """A run in progress: `advance` is one step of every executor and whatever learning is due after it.
+    """`TrainingLoop` in lock-step. Everything that changes is in `device.state` and in `get_state` of each seed."""
 
-    Everything that changes is in `state` (on the device) and in `get_state()` (on the host), so that a run can be put
-    aside between any two steps. Call `start` or `set_state` before the first `advance`.
-    """
+    def __init__(self, device: Device, schedule: Schedule | None = None) -> None:
+        """Train the seeds of `device`; without a schedule, act after updates."""
+        self.device, self._schedule = device, schedule or ActAfterUpdates()
 
-    def __init__(self, recipe: Recipe, executors: Executors) -> None:
-        """Prepare the device; no environment is touched yet."""
-        self.config, self.executors = recipe.config, executors
-        self.step, self.updates = 0, 0  # environment steps of all executors; gradient steps
-        config = self.config
-        self._updates_per_dispatch = math.ceil(config.utd * config.block * config.executors.count)
-        self._dispatches = make_dispatches(recipe, executors.spec, self._updates_per_dispatch)
-        self.root = jax.random.key(config.seed)
-        self.state = huge_pages.advise(self._dispatches.init(self.root))
-        self._params: Params | None = None
-        self._metrics: Array | np.ndarray = np.zeros(0, np.float32)
-        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []  # rows and returns since the last dispatch
-        self._terms = Terms(config.learning_starts)
-        self._actions = np.zeros((config.executors.count, 2 * executors.spec.action_dim), np.float32)
-
-    def start(self) -> None:
+    def start(self, seeds: Sequence[Seed]) -> None:
         """Reset every environment and choose the first actions."""
-        self._actions = self._act(self.executors.reset())
+        for seed in seeds:
+            seed.start()
+        self._act(seeds)
 
-    def advance(self) -> Sequence[Episode]:
-        """Step every executor once and learn what is due; returns the episodes that ended."""
-        dim = self.executors.spec.action_dim
-        chunk = self.executors.step(ActionSample(self._actions[:, :dim], self._actions[:, dim:]))
-        self.step += len(chunk.observations)
-        if chunk.complete:
-            self._keep(chunk.rows, chunk.returns, stale=self._terms.take_stale())
-        if len(self._waiting) == self.config.block:
-            self._actions = self._dispatch(chunk.observations)
+    def collect(self, seed: Seed) -> Sequence[Episode]:
+        """Step a seed's executors once."""
+        return seed.collect()
+
+    def answer(self, seeds: Sequence[Seed]) -> None:
+        """Learn at the end of a block; act in any case."""
+        if seeds[0].unsettled:
+            self._settle(seeds)
+        if len(seeds[0].waiting) == self.device.recipe.config.block:
+            self._dispatch(seeds)
         else:
-            self._actions = self._act(chunk.observations)
-        return chunk.episodes
+            self._act(seeds)
 
-    def grow(self, recipe: Recipe, state: RunState, change: Change) -> None:
-        """Go on with the next stage of a run: its recipe, and its first state."""
-        self.config, self.state, self._params = recipe.config, huge_pages.advise(state), None
-        self._dispatches = make_dispatches(recipe, self.executors.spec, self._updates_per_dispatch)
-        self._metrics = np.zeros(0, np.float32)
-        self.updates += change.extra_updates
-        self._terms.grow(change, self.config, self.step, self.updates)
-        if change.reward is not None:
-            self.executors.set_reward(change.reward)
-            self._waiting.clear()
-        if not change.same_actions:
-            waiting, self._waiting = self._waiting, []
-            for rows, returns in waiting:
-                self._keep(rows, returns, stale=True)
+    def metrics(self, seed: Seed) -> dict[str, float]:
+        """Metrics of a seed's latest updates; waits for them. Empty before the first."""
+        return dict(zip(self.device.compiled.metric_names, latest_metrics(self.device, seed).tolist(), strict=False))
 
-    def _keep(self, rows: np.ndarray, returns: np.ndarray, stale: bool) -> None:
-        """Let rows wait for the next dispatch; if `stale`, in the terms of the layer in training, or not at all."""
-        if stale:
-            assert self._dispatches.encode is not None
-            rows, usable = map(np.asarray, self._dispatches.encode(self.actor_params(), rows))
-            if not usable.all():
-                return
-        self._waiting.append((rows, returns))
+    def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
+        """Continue with the next stage; what waits is re-encoded."""
+        self.device.begin_stage(recipe, state)
+        self._schedule.forget()
+        for seed in seeds:
+            seed.begin_stage(change)
+        self._settle(seeds)
 
-    def metrics(self) -> dict[str, float]:
-        """Metrics of the latest updates; waits for them. Empty before the first."""
-        return dict(zip(self._dispatches.metric_names, np.asarray(self._metrics).tolist(), strict=False))
+    def renew_executors(self, seed: Seed, make: Callable[[], Executors], reward: str) -> None:
+        """Nothing: here executors only step."""
 
-    def actor_params(self) -> Params:
-        """A copy of what acting needs, safe from donation."""
-        if self._params is None:
-            self._params = self._dispatches.actor_params(self.state)
-        return self._params
+    def get_state(self, seed: Seed) -> dict[str, Any]:
+        """The host's part of a seed."""
+        return seed.get_state() | {"metrics": np.array(latest_metrics(self.device, seed))} | self._schedule.get_state()
 
-    def release(self) -> RunState:
-        """Free the device's part, to make room for that of a checkpoint; returns its shapes."""
-        shapes = jax.eval_shape(lambda: self.state)
-        jax.tree.map(lambda leaf: leaf.delete(), self.state)
-        return shapes
+    def set_state(self, seed: Seed, host: dict[str, Any], state: RunState) -> None:
+        """Continue from `get_state`'s result and the device's part."""
+        self.device.set_state(seed.index, state)
+        seed.set_state(host)
+        self._schedule.set_state(self.device, host)
 
-    def _act(self, observations: np.ndarray) -> np.ndarray:
-        return self._choose(self.actor_params(), observations)
+    def _settle(self, seeds: Sequence[Seed]) -> None:
+        """Put chunks that came in the terms of the layer below into those of the layer in training.
 
-    def _choose(self, params: Params, observations: np.ndarray) -> np.ndarray:
-        random = np.bool_(self.step < self.config.warmup_steps)
-        return np.asarray(self._dispatches.act(params, self.root, np.int32(self.step), observations, random))
+        Where a transition cannot be used, its chunk is left out of all seeds, so that they stay in step.
+        """
+        count = seeds[0].unsettled  # the same for all
+        encoded = [encode_unsettled(self.device, seed) for seed in seeds]
+        usable = [all(chunks[i][1] for chunks in encoded) for i in range(count)]
+        for seed, chunks in zip(seeds, encoded, strict=True):
+            kept = [chunk for (chunk, _), ok in zip(chunks, usable, strict=True) if ok]
+            seed.waiting[len(seed.waiting) - count :] = kept
+            seed.unsettled = 0
 
-    def _dispatch(self, observations: np.ndarray) -> np.ndarray:
-        rows, returns = self._take_waiting()
-        random = np.bool_(self.step < self.config.warmup_steps)
-        learns = self._learns()
-        function = self._dispatches.learn if learns else self._dispatches.collect
-        arguments = (self.root, np.int32(self.step), rows, returns, observations, random)
-        state, actions, metrics = function(self.state, *arguments)
-        self._move_on(state, metrics if learns else None)
-        return np.asarray(actions)
+    def _act(self, seeds: Sequence[Seed]) -> None:
+        self._hand_out(seeds, self._schedule.act(self.device, self._now(seeds)))
 
-    def _take_waiting(self) -> list[np.ndarray]:
-        taken = [np.concatenate(part) for part in zip(*self._waiting, strict=True)]
-        self._waiting.clear()
-        return taken
+    def _dispatch(self, seeds: Sequence[Seed]) -> None:
+        updates = self.device.updates_per_dispatch
+        learns = seeds[0].learns(updates)  # the same for all
+        packed, returns = (
+            self._stack(seeds, part) for part in zip(*(seed.take_waiting() for seed in seeds), strict=True)
+        )
+        actions = self._schedule.dispatch(self.device, packed, returns, self._now(seeds), learns)
+        for seed in seeds if learns else ():
+            seed.updates += updates
+        self._hand_out(seeds, actions)
 
-    def _learns(self) -> bool:
-        """Whether `utd` has earned the updates of a dispatch since learning started."""
-        return self._terms.updates_due(self.config, self.step, self.updates) >= self._updates_per_dispatch
+    def _now(self, seeds: Sequence[Seed]) -> Now:
+        step, warmup_steps = seeds[0].step, self.device.recipe.config.warmup_steps  # the same for all
+        observations = self._stack(seeds, [seed.observations for seed in seeds])
+        return Now(np.int32(step), observations, np.bool_(step < warmup_steps))
 
-    def _move_on(self, state: RunState, metrics: Array | None) -> None:
-        """Take over a dispatch's result; `metrics` if there were updates in it."""
-        self.state, self._params = state, None
-        if metrics is not None:
-            self.updates += self._updates_per_dispatch
-            self._metrics = metrics
+    def _stack(self, seeds: Sequence[Seed], values: Sequence[np.ndarray]) -> np.ndarray:
+        return self.device.transform.stack([seed.index for seed in seeds], values)
 
-    def get_state(self) -> dict[str, Any]:
-        """The host's part of the run, as nested dicts of NumPy arrays and JSON values."""
-        return {
-            "step": self.step,
-            "updates": self.updates,
-            "stage": self._terms.get_state(),
-            "actions": self._actions.copy(),
-            "metrics": np.array(self._metrics),
-            "waiting": [[rows.copy(), returns.copy()] for rows, returns in self._waiting],
-            "executors": self.executors.get_state(),
-        }
+    def _hand_out(self, seeds: Sequence[Seed], actions: Array | np.ndarray) -> None:
+        of_each = self.device.transform.unstack(actions)
+        for seed in seeds:
+            seed.actions = of_each[seed.index]
 
-    def set_state(self, host: dict[str, Any], state: RunState) -> None:
-        """Go on from `get_state`'s result and the device's part."""
-        self.step, self.updates = host["step"], host["updates"]
-        self._terms = Terms(*host["stage"])
-        self.state, self._params = huge_pages.advise(state), None
-        self._actions, self._metrics = np.asarray(host["actions"]), np.asarray(host["metrics"])
-        self._waiting = [(np.asarray(rows), np.asarray(returns)) for rows, returns in host["waiting"]]
-        self.executors.set_state(host["executors"])
+
+def latest_metrics(device: Device, seed: Seed) -> np.ndarray:
+    """A seed's latest metrics, [M]: those of its checkpoint until the device has newer ones."""
+    newer = device.metrics_of(seed.index)
+    return seed.metrics if newer is None else newer
+
+
+def encode_unsettled(device: Device, seed: Seed) -> list[tuple[tuple[np.ndarray, np.ndarray], bool]]:
+    """A seed's unsettled chunks in the terms of the layer in training, and whether all of each can be used."""
+    found = []
+    for packed, returns in seed.waiting[len(seed.waiting) - seed.unsettled :]:
+        assert device.compiled.encode is not None
+        encoded, usable = map(np.asarray, device.compiled.encode(device.actor_params_of(seed.index), packed))
+        found.append(((encoded, returns), bool(usable.all())))
+    return found

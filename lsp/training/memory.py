@@ -60,8 +60,15 @@ def _container_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     return None
 
 
-def check(config: Config, spec: EnvSpec) -> None:
-    """Raise ConfigError, with the numbers, if the replay does not fit with a tenth to spare."""
+def check(config: Config, spec: EnvSpec, seeds: int = 1) -> None:
+    """Raise ConfigError, with the numbers, if so many runs side by side do not fit with a tenth to spare."""
+    if seeds == 1:
+        _check_one(config, spec)
+    else:
+        _check_many(config, spec, seeds)
+
+
+def _check_one(config: Config, spec: EnvSpec) -> None:
     needed, available = replay_bytes(config, spec), available_bytes()
     if available is not None and needed > 0.9 * available:
         raise ConfigError(
@@ -79,8 +86,7 @@ def _most_rows(config: Config, spec: EnvSpec, limit: float) -> int:
     return bisect_right(range(1, config.replay.capacity), limit, key=needed)
 
 
-def check_seeds(config: Config, spec: EnvSpec, count: int) -> None:
-    """Raise ConfigError, with the numbers, if so many runs side by side do not fit with a tenth to spare."""
+def _check_many(config: Config, spec: EnvSpec, count: int) -> None:
     devices = 1 if jax.default_backend() == "cpu" else min(count, jax.local_device_count())  # CPU devices share memory
     each, available = run_bytes(config, spec), available_bytes()
     if available is not None and math.ceil(count / devices) * each > 0.9 * available:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,13 +12,15 @@ import pytest
 
 from lsp import envs
 from lsp.agents import build
-from lsp.config import Config, ExecutorsConfig
+from lsp.config import Config, ExecutorsConfig, stages
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
 from lsp.replay import make_uniform
-from lsp.training import loop
-from lsp.training.device import Dispatches
-from lsp.training.loop import Loop
+from lsp.training import device
+from lsp.training.device import Compiled, Device, RunState
+from lsp.training.loop import Loop, Schedule, TrainingLoop
+from lsp.training.seed import Seed, StageChange
+from lsp.training.transforms import Transform
 from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Recipe, Transition, UpdateInfo
 from tests.support.builders import tiny_config
 
@@ -71,19 +74,25 @@ def make_toy(spec: EnvSpec) -> Agent:
     )
 
 
+ORIGINAL = device.compile
+
+
 @functools.cache
-def _compiled(agent: Agent, replay: Any, spec: EnvSpec, num_updates: int) -> Dispatches:
-    return ORIGINAL(Recipe(agent, replay, Config()), spec, num_updates)
+def _compiled(recipe: Recipe, spec: EnvSpec, num_updates: int, count: int) -> Compiled:
+    return ORIGINAL(recipe, spec, num_updates, device.of_seeds(count))
 
 
-ORIGINAL = loop.make_dispatches
+def share_compilations(monkeypatch: pytest.MonkeyPatch, config: Config | None = None, count: int = 1) -> None:
+    """Let loops of `count` seeds of one agent and one number of updates run the same compiled code.
 
+    `config`: what the code depends on; None: nothing but the agent.
+    """
 
-def share_compilations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let loops of one agent and one number of updates run the same compiled code."""
-    monkeypatch.setattr(
-        loop, "make_dispatches", lambda recipe, spec, number: _compiled(recipe.agent, recipe.replay, spec, number)
-    )
+    def shared(recipe: Recipe, spec: EnvSpec, num_updates: int, transform: Transform) -> Compiled:
+        del transform
+        return _compiled(recipe._replace(config=config or Config()), spec, num_updates, count)
+
+    monkeypatch.setattr(device, "compile", shared)
 
 
 @functools.cache
@@ -120,40 +129,105 @@ def record_only(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, np.ndarray]]
         dispatched.append((number, arguments[3]))
         return None, actions, np.zeros(0)
 
-    def fake(recipe: Recipe, spec: EnvSpec, num_updates: int) -> Dispatches:
+    def fake(recipe: Recipe, spec: EnvSpec, num_updates: int, transform: Transform) -> Compiled:
+        del transform
         actions = np.zeros((recipe.config.executors.count, 2 * spec.action_dim), np.float32)
-        return Dispatches(
+        return Compiled(
             init=lambda root: None,
             act=lambda *_: actions,
             collect=functools.partial(dispatch, actions, 0),
-            learn=functools.partial(dispatch, actions, num_updates),
+            advance=functools.partial(dispatch, actions, num_updates),
+            store=lambda *_: (None, np.zeros(0)),
+            learn=lambda *_: (None, np.zeros(0)),
             actor_params=lambda state: None,
             encode=None,
             metric_names=(),
         )
 
-    monkeypatch.setattr(loop, "make_dispatches", fake)
+    monkeypatch.setattr(device, "compile", fake)
     return dispatched
 
 
-def make_loop(recipe: Recipe, limit: int = 7) -> Loop:
-    """A loop of episodes of `limit` steps, one more for each further executor; not started."""
-    config = recipe.config
+class Training:
+    """A loop and the seeds that it trains, as a session holds them; what is of one seed is of the first."""
+
+    def __init__(self, loop: TrainingLoop, seeds: Sequence[Seed]) -> None:
+        self.loop, self.device, self.seeds, self.seed = loop, loop.device, list(seeds), seeds[0]
+        self.root, self.executors = self.seed.root, self.seed.executors
+
+    @property
+    def step(self) -> int:
+        return self.seed.step
+
+    @property
+    def updates(self) -> int:
+        return self.seed.updates
+
+    @property
+    def state(self) -> RunState:
+        return self.device.state_of(self.seed.index)
+
+    def start(self) -> None:
+        self.loop.start(self.seeds)
+
+    def advance(self) -> list[Any]:
+        """One step of every executor; returns the episodes that ended."""
+        episodes = [episode for seed in self.seeds for episode in self.loop.collect(seed)]
+        self.loop.answer(self.seeds)
+        return episodes
+
+    def until(self, steps: int) -> None:
+        """Advance until each seed has made so many environment steps."""
+        while self.step < steps:
+            self.advance()
+
+    def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange) -> None:
+        self.loop.begin_stage(recipe, state, change, self.seeds)
+
+    def metrics(self) -> dict[str, float]:
+        return self.loop.metrics(self.seed)
+
+    def actor_params(self) -> Any:
+        return self.device.actor_params_of(self.seed.index)
+
+    def get_state(self) -> dict[str, Any]:
+        return self.loop.get_state(self.seed)
+
+    def set_state(self, host: dict[str, Any], state: RunState) -> None:
+        self.loop.set_state(self.seed, host, state)
+
+
+def make_executors(config: Config, seed: int, limit: int = 7) -> InProcess:
+    """Executors with episodes of `limit` steps, one more for each further executor."""
 
     def executor(index: int) -> Executor:
         env = envs.make(config.env, max_episode_steps=limit + index)
-        return Executor(env, 100 * config.seed + index, config.gamma, config.n_step)
+        return Executor(env, 100 * seed + index, config.gamma, config.n_step, stages.reward_of(config, 0))
 
-    return Loop(recipe, InProcess(executor, config.executors.count))
+    return InProcess(executor, config.executors.count)
 
 
-def started(recipe: Recipe, limit: int = 7) -> Loop:
+def make_many(recipe: Recipe, seeds: Sequence[int], limit: int = 7, schedule: Schedule | None = None) -> Training:
+    """Several seeds of a recipe; not started."""
+    loop = Loop(Device(recipe, TASKS[recipe.config.env], seeds), schedule)
+    configs = [dataclasses.replace(recipe.config, seed=seed) for seed in seeds]
+    return Training(
+        loop, [Seed(i, config, make_executors(config, config.seed, limit)) for i, config in enumerate(configs)]
+    )
+
+
+def make_loop(recipe: Recipe, limit: int = 7, schedule: Schedule | None = None) -> Training:
+    """The seed of a recipe; not started."""
+    return make_many(recipe, (recipe.config.seed,), limit, schedule)
+
+
+def started(recipe: Recipe, limit: int = 7, schedule: Schedule | None = None) -> Training:
     """A loop that has taken its first observations."""
-    made = make_loop(recipe, limit)
+    made = make_loop(recipe, limit, schedule)
     made.start()
     return made
 
 
-def device_state(run: Loop) -> list[np.ndarray]:
+def device_state(run: Training) -> list[np.ndarray]:
     """Copies of every array that the run has on the device."""
     return [np.array(leaf) for leaf in jax.tree.leaves(run.state)]

@@ -2,7 +2,10 @@
 
 import json
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +17,9 @@ from gymnasium.spaces import Box, Dict, Discrete, Space
 from jax.experimental.compilation_cache import compilation_cache
 
 from lsp.storage import checkpoint, metrics
+from lsp.training.loop import Loop
+
+ROOT = Path(__file__).parents[2]
 
 TINY = {
     "env": "lsp/RllabAnt-v0",
@@ -107,6 +113,33 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert_same_state(one, other)
     assert records(one / "metrics.jsonl") == records(other / "metrics.jsonl")
     assert records(one / "eval.jsonl") == records(other / "eval.jsonl")
+
+
+def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Signal this process once a lock-step loop has come to `step`."""
+    answer = Loop.answer
+
+    def answer_and_signal(loop: Loop, seeds: Any) -> None:
+        answer(loop, seeds)
+        if seeds[0].step == step:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Loop, "answer", answer_and_signal)
+
+
+def run_until(due: Callable[[], bool], number: int, arguments: list[str]) -> tuple[int, str]:
+    """Signal a process of its own as soon as `due`; its status and output."""
+    line = [sys.executable, "-m", "lsp.run", *arguments]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not due():
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.001)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    return process.returncode, out + err
 
 
 class Puppet(gymnasium.Env[np.ndarray, np.ndarray]):

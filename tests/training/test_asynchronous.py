@@ -12,11 +12,11 @@ from lsp.config import Config
 from lsp.config.executors import ExecutorsConfig
 from lsp.storage import checkpoint
 from lsp.training.asynchronous import AsyncLoop
-from lsp.training.device import RunState
-from lsp.training.loop import Change
+from lsp.training.device import Device, RunState
+from lsp.training.seed import Seed, StageChange
 from lsp.types import Recipe
 from tests.support.fleets import CHUNK, COUNT, DEPTH, assert_no_hole_and_no_duplicate, local_fleet
-from tests.support.loops import POINT_MASS, make_toy, toy_config, toy_replay
+from tests.support.loops import POINT_MASS, Training, make_toy, toy_config, toy_replay
 
 
 def config(**overrides: Any) -> Config:
@@ -30,21 +30,33 @@ def recipe(**overrides: Any) -> Recipe:
     return Recipe(make_toy(POINT_MASS), toy_replay(), config(**overrides))
 
 
-def started(chosen: Recipe, **fleet: Any) -> AsyncLoop:
-    loop = AsyncLoop(chosen, local_fleet(**fleet))
-    loop.start()
-    return loop
+def make(chosen: Recipe, **fleet: Any) -> Training:
+    executors = local_fleet(**fleet)
+    loop = AsyncLoop(Device(chosen, executors.spec, [chosen.config.seed]))
+    return Training(loop, [Seed(0, chosen.config, executors)])
 
 
-def consumed(loop: AsyncLoop) -> list[tuple[int, int, int]]:
+def started(chosen: Recipe, **fleet: Any) -> Training:
+    training = make(chosen, **fleet)
+    training.start()
+    return training
+
+
+def pool_of(training: Training) -> AsyncLoop:
+    assert isinstance(training.loop, AsyncLoop)
+    return training.loop
+
+
+def consumed(training: Training) -> list[tuple[int, int, int]]:
     """Origins of the rows that are learned from, from now on."""
     found: list[tuple[int, int, int]] = []
+    loop = pool_of(training)
     consume = loop._consume
 
-    def spying() -> None:
+    def spying(seed: Seed) -> None:
         origins = np.concatenate([parts[3] for parts in loop._pool])
         found.extend(map(tuple, origins[: loop._size].tolist()))
-        consume()
+        consume(seed)
 
     loop._consume = spying  # type: ignore[method-assign]
     return found
@@ -56,14 +68,14 @@ def test_the_limiter(utd: float) -> None:
     ages = []
     for _ in range(400):
         loop.advance()
-        assert loop._pooled() < loop._size + DEPTH * CHUNK * COUNT  # nobody runs ahead
+        assert pool_of(loop)._pooled() < pool_of(loop)._size + DEPTH * CHUNK * COUNT  # nobody runs ahead
         metrics = loop.metrics()
         ages.append(metrics.get("staleness", 0.0))
         assert metrics.get("staleness_max", 0.0) >= ages[-1]
         if loop.step > 300:
             assert 0.9 * utd <= metrics["utd_realized"] <= 1.1 * utd
-    ahead = loop._size + DEPTH * CHUNK * COUNT
-    assert 0 < np.mean(ages) <= utd * ahead + 5 + loop._updates_per_dispatch
+    ahead = pool_of(loop)._size + DEPTH * CHUNK * COUNT
+    assert 0 < np.mean(ages) <= utd * ahead + 5 + loop.device.updates_per_dispatch
     assert loop.step > 1000
     assert loop.updates == int(loop.state.agent.updates)
 
@@ -80,14 +92,14 @@ def test_every_row_is_learned_from_once_through_deaths_and_a_resume(tmp_path: Pa
     _, read = checkpoint.load(checkpoint.save(tmp_path, loop.step, {}, {"loop": host}))
     assert loop.executors.stats()["executor_restarts"] == COUNT // 2
 
-    resumed = AsyncLoop(chosen, local_fleet(workers=3, seed=1))
+    resumed = make(chosen, workers=3, seed=1)
     resumed.set_state(read["loop"], RunState(*jax.tree.map(jax.numpy.array, state)))
     assert (resumed.step, resumed.updates) == (loop.step, loop.updates)
     later = consumed(resumed)
     for _ in range(60):
         episodes += resumed.advance()
     resumed.get_state()
-    rest = [tuple(origin) for parts in resumed._pool for origin in parts[3].tolist()]
+    rest = [tuple(origin) for parts in pool_of(resumed)._pool for origin in parts[3].tolist()]
     every = origins + later + rest
     assert len(set(every)) == len(every)
     numbers: dict[tuple[int, int], list[int]] = {}
@@ -106,7 +118,7 @@ def test_a_loop_that_goes_on_after_a_checkpoint() -> None:
     before = loop.step
     for _ in range(30):
         loop.advance()
-    assert loop.step > before + 5 * loop._size
+    assert loop.step > before + 5 * pool_of(loop)._size
 
 
 @pytest.mark.parametrize("reward", [None, "0*env"])
@@ -119,28 +131,29 @@ def test_growth(reward: str | None) -> None:
     while loop.step < 60:
         loop.advance()
     loop.get_state()
-    before = [np.concatenate(part) for part in zip(*loop._pool, strict=True)]
+    before = [np.concatenate(part) for part in zip(*pool_of(loop)._pool, strict=True)]
     usable = before[0][:, 6] > -0.5
     assert 0 < sum(usable) < len(usable)
     state, updates, grown_at = jax.tree.map(jax.numpy.copy, loop.state), loop.updates, loop.step
-    loop.grow(recipe()._replace(agent=above), state, Change(False, reward is not None, 7, reward))
+    loop.begin_stage(recipe()._replace(agent=above), state, StageChange(False, reward is not None, 7, reward))
     assert loop.updates == updates + 7
     if reward:
-        assert loop._pool == []
+        assert pool_of(loop)._pool == []
     else:
-        ((rows, *others),) = loop._pool
+        ((rows, *others),) = pool_of(loop)._pool
         np.testing.assert_allclose(rows[:, 4:6], before[0][usable][:, 4:6] + 100)
         for ours, theirs in zip(others, before[1:], strict=True):
             np.testing.assert_array_equal(ours, theirs[usable])
-    old = loop.executors
-    assert loop.move(lambda: local_fleet(workers=3, seed=1), reward or "env") is loop.executors is not old
-    assert loop.executors.stats() == old.stats()
+    old = loop.seed.executors
+    loop.loop.renew_executors(loop.seed, lambda: local_fleet(workers=3, seed=1), reward or "env")
+    assert loop.seed.executors is not old
+    assert loop.seed.executors.stats() == old.stats()
     arrived: list[np.ndarray] = []
-    receive = loop._receive
-    loop._receive = lambda haul: (arrived.append(haul.rows), receive(haul))  # type: ignore[method-assign, assignment]
+    receive = pool_of(loop)._receive
+    pool_of(loop)._receive = lambda haul: (arrived.append(haul.rows), receive(haul))  # type: ignore[method-assign, assignment]
     for _ in range(60):
         loop.advance()
     assert len(set(every)) == len(every) > 200
     assert np.any(np.concatenate(arrived)[:, 6] != 0) == (reward is None)
     since, made = (grown_at, loop.updates - updates - 7) if reward else (0, loop.updates - 7)
-    assert made == pytest.approx(loop.step - since - 10, abs=loop._size)
+    assert made == pytest.approx(loop.step - since - 10, abs=pool_of(loop)._size)

@@ -12,24 +12,23 @@ from lsp.storage import metrics
 from lsp.training.asynchronous import AsyncLoop
 from lsp.training.loop import Loop
 from tests.executors.test_process import gone
-from tests.support.runs import assert_same_state, command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
-from tests.training.test_run import run_until
+from tests.support.runs import assert_same_state, command, compiled_once, newest, run_until, snapshot  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 ALIKE: dict[str, Any] = {"agent": "distributed_prioritized", "steps": 240, "checkpoint_every": 120, "block": 2}
 LAYERS = {"layers": 2, "layer_steps": "100,140", "growth__critic_warmup": 10}
 
 
-def at_step(patch: pytest.MonkeyPatch, kind: type[Loop], step: int, act: Any) -> None:
-    """Do something once, when the loop has come to `step`."""
-    advance, done = kind.advance, []
+def at_step(patch: pytest.MonkeyPatch, kind: type[Loop] | type[AsyncLoop], step: int, act: Any) -> None:
+    """Do something once with a seed, when it has come to `step`."""
+    collect, done = kind.collect, []
 
-    def advance_and_act(loop: Any) -> Any:
-        if loop.step >= step and not done:
-            done.append(act(loop))
-        return advance(loop)
+    def act_and_collect(loop: Any, seed: Any) -> Any:
+        if seed.step >= step and not done:
+            done.append(act(seed))
+        return collect(loop, seed)
 
-    patch.setattr(kind, "advance", advance_and_act)
+    patch.setattr(kind, "collect", act_and_collect)
 
 
 def test_another_engine_and_a_resume_change_nothing(tmp_path: Path, monkeypatch: Any) -> None:
@@ -38,8 +37,8 @@ def test_another_engine_and_a_resume_change_nothing(tmp_path: Path, monkeypatch:
     assert run.main(command(straight, **ALIKE, **LAYERS)) == 0
     processes: list[int] = []
     with monkeypatch.context() as patch:
-        at_step(patch, Loop, 130, lambda loop: processes.extend(w.process.pid for w in loop.executors._workers))
-        at_step(patch, Loop, 134, lambda loop: signal.raise_signal(signal.SIGINT))
+        at_step(patch, Loop, 130, lambda seed: processes.extend(w.process.pid for w in seed.executors._workers))
+        at_step(patch, Loop, 134, lambda seed: signal.raise_signal(signal.SIGINT))
         arguments = command(moved, **ALIKE, **LAYERS, executors__engine="process", executors__workers=2)
         assert run.main(arguments) == 130
     assert len(processes) == 2
@@ -60,8 +59,8 @@ def test_an_asynchronous_run_survives_its_workers(tmp_path: Path, monkeypatch: A
     options = {"executors__engine": "process", "executors__mode": "async", "executors__workers": 2}
     arguments = command(folder, **ALIKE, **LAYERS, **options, executors__chunk=4, executors__publish_every=4)
     with monkeypatch.context() as patch:
-        at_step(patch, AsyncLoop, 80, lambda loop: os.kill(loop.executors._workers[0].process.pid, signal.SIGKILL))
-        at_step(patch, AsyncLoop, 160, lambda loop: signal.raise_signal(signal.SIGTERM))
+        at_step(patch, AsyncLoop, 80, lambda seed: os.kill(seed.executors._workers[0].process.pid, signal.SIGKILL))
+        at_step(patch, AsyncLoop, 160, lambda seed: signal.raise_signal(signal.SIGTERM))
         assert run.main(arguments) == 130
     lines = metrics.read(folder / "metrics.jsonl")
     assert lines[-1]["executor_restarts"] == 1

@@ -9,8 +9,7 @@ import pytest
 
 from lsp import run
 from lsp.storage import checkpoint, layer_files, metrics
-from lsp.training.loop import Loop
-from tests.support.runs import assert_same_run, assert_same_state, command, newest, records, snapshot
+from tests.support.runs import assert_same_run, assert_same_state, command, newest, records, signal_at, snapshot
 from tests.support.runs import compiled_once as compiled_once
 
 POINT_MASS = {
@@ -27,19 +26,6 @@ pytestmark = pytest.mark.usefixtures("compiled_once")
 
 def flags(folder: Path, **overrides: Any) -> list[str]:
     return command(folder, **POINT_MASS | overrides)
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Interrupt once the loop has come to `step`."""
-    advance = Loop.advance
-
-    def advance_and_signal(loop: Loop) -> Any:
-        episodes = advance(loop)
-        if loop.step == step:
-            signal.raise_signal(signal.SIGINT)
-        return episodes
-
-    monkeypatch.setattr(Loop, "advance", advance_and_signal)
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +78,12 @@ def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, c
     arguments = flags(folder, **GROWING)
     for step in (210, 258):
         with monkeypatch.context() as patch:
-            stop_at(patch, step)
+            signal_at(patch, step, signal.SIGINT)
             assert run.main(arguments) == 130
         assert newest(folder).name == str(step)
         arguments = [f"--resume={folder}"]
     assert run.main(arguments) == 0
-    assert "going on at step 258 of 304" in capfd.readouterr().err
+    assert "resuming at step 258 of 304" in capfd.readouterr().err
     assert_same_run(straight, folder)
     assert snapshot(folder / "layers") == snapshot(straight / "layers")
 
@@ -123,7 +109,7 @@ def test_the_study_s_growth_on_layers_of_another_run(straight: Path, tmp_path: P
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert run.main(flags(whole, **study)) == 0
     with monkeypatch.context() as patch:
-        stop_at(patch, 104)
+        signal_at(patch, 104, signal.SIGINT)
         assert run.main(flags(stopped, **study)) == 130
     assert run.main([f"--resume={stopped}"]) == 0
     assert_same_run(whole, stopped)
@@ -159,7 +145,7 @@ def test_a_layer_of_another_reward(tmp_path: Path, monkeypatch: Any, capfd: Any)
     assert run.main(flags(whole, **another)) == 0
     assert "whose reward is another: replay and critics begin anew" in capfd.readouterr().err
     with monkeypatch.context() as patch:
-        stop_at(patch, 210)
+        signal_at(patch, 210, signal.SIGINT)
         elsewhere = {"executors.engine": "process", "executors.workers": 2}
         assert run.main(flags(stopped, **another | elsewhere)) == 130
     assert run.main([f"--resume={stopped}", "--executors.engine=inproc", "--executors.workers=0"]) == 0

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from lsp.replay import make_uniform
-from lsp.training import loop as loops_module
+from lsp.training import device
 from lsp.training.device import act
-from lsp.training.loop import Change
+from lsp.training.seed import StageChange
 from lsp.types import Chunk, Recipe
 from tests.support.loops import (
     CAPACITY,
@@ -263,14 +263,14 @@ def test_every_action_and_every_update_has_a_key_of_its_own() -> None:
 def test_rows_on_their_way_at_growth(reward: str | None, n_step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the layer below are re-encoded, here marked by 100, and no others; or dropped with the old reward."""
     fake = record_only(monkeypatch)
-    make = loops_module.make_dispatches
+    make = device.compile
     marked = np.zeros(12, np.float32)
     marked[4:6] = 100
 
     def encode(_: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return rows + marked, np.ones(len(rows), bool)
 
-    monkeypatch.setattr(loops_module, "make_dispatches", lambda *arguments: make(*arguments)._replace(encode=encode))
+    monkeypatch.setattr(device, "compile", lambda *arguments: make(*arguments)._replace(encode=encode))
     recipe = toy_recipe(toy_config(count=2, block=4, n_step=n_step))
     plain, grown = started(recipe), started(recipe)
     rows: dict[Any, np.ndarray] = {}
@@ -278,7 +278,7 @@ def test_rows_on_their_way_at_growth(reward: str | None, n_step: int, monkeypatc
         fake.clear()
         for step in range(42):
             if loop is grown and step == 10:
-                loop.grow(recipe, loop.state, Change(False, reward is not None, 0, reward))
+                loop.begin_stage(recipe, loop.state, StageChange(False, reward is not None, 0, reward))
             loop.advance()
         rows[loop] = np.concatenate([part for _, part in fake])
     ours, theirs = rows[grown], rows[plain]

@@ -10,9 +10,9 @@ import pytest
 
 from lsp.storage import checkpoint
 from lsp.training.device import RunState
-from lsp.training.loop import Loop
 from lsp.types import Recipe
 from tests.support.loops import (
+    Training,
     ant_recipe,
     device_state,
     make_loop,
@@ -30,14 +30,14 @@ def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
     share_compilations(monkeypatch)
 
 
-def put_aside(loop: Loop, recipe: Recipe, root: Path) -> None:
+def put_aside(loop: Training, recipe: Recipe, root: Path) -> None:
     state = jax.tree.map(np.asarray, loop.state)
     size = int(state.replay.size)
     arrays = {"learner": state.agent, "replay": recipe.replay.dump(state.replay, size)}
     checkpoint.save(root, loop.step, arrays, {"loop": loop.get_state(), "size": size})
 
 
-def take_up(recipe: Recipe, path: Path) -> Loop:
+def take_up(recipe: Recipe, path: Path) -> Training:
     loop = make_loop(recipe)
     arrays, host = checkpoint.load(path)
     shapes = jax.eval_shape(lambda: loop.state)

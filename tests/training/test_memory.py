@@ -97,6 +97,6 @@ def test_memory_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     one = memory.run_bytes(config, ANT)
     assert memory.replay_bytes(config, ANT) < one < 1.01 * memory.replay_bytes(config, ANT)
     monkeypatch.setattr(memory, "available_bytes", lambda: 10 * one)
-    memory.check_seeds(config, ANT, 9)
+    memory.check(config, ANT, 9)
     with pytest.raises(ConfigError, match="at most 9 seeds fit"):
-        memory.check_seeds(config, ANT, 10)
+        memory.check(config, ANT, 10)

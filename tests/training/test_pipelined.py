@@ -12,12 +12,14 @@ from lsp.executors.factory import ExecutorMaker, spec_of
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import make_process
 from lsp.storage import checkpoint
-from lsp.training.device import RunState, act
-from lsp.training.loop import Loop
-from lsp.training.pipelined import PipelinedLoop
+from lsp.training.device import Device, RunState, act
+from lsp.training.loop import ActAfterUpdates, Loop
+from lsp.training.pipelined import ActBeforeUpdates
+from lsp.training.seed import Seed
 from lsp.types import Recipe
 from tests.support.loops import (
     POINT_MASS,
+    Training,
     device_state,
     make_loop,
     make_toy,
@@ -34,8 +36,8 @@ def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
     share_compilations(monkeypatch)
 
 
-def pipelined(recipe: Recipe) -> PipelinedLoop:
-    return PipelinedLoop(recipe, make_loop(recipe).executors)
+def pipelined(recipe: Recipe) -> Training:
+    return make_loop(recipe, schedule=ActBeforeUpdates())
 
 
 @pytest.mark.parametrize("block", [1, 4])
@@ -95,8 +97,8 @@ def test_goes_on_exactly(block: int, tmp_path: Path) -> None:
         np.testing.assert_equal(resumed.get_state(), straight.get_state())
 
 
-@pytest.mark.parametrize("kind", [Loop, PipelinedLoop])
-def test_engines_are_equal_to_the_bit(kind: type[Loop]) -> None:
+@pytest.mark.parametrize("schedule", [ActAfterUpdates, ActBeforeUpdates])
+def test_engines_are_equal_to_the_bit(schedule: Any) -> None:
     """300 lock-step iterations of a learner whose numbers depend on every transition, every key and their order."""
     recipe = toy_recipe(toy_config(block=1, n_step=3, count=8))
     maker = ExecutorMaker(recipe.config.env, {"max_episode_steps": 9}, tuple(range(8)), 0.9, 3)
@@ -104,7 +106,8 @@ def test_engines_are_equal_to_the_bit(kind: type[Loop]) -> None:
     for workers in (0, 8, 2):
         executors = make_process(maker, spec_of(maker), 8, workers) if workers else InProcess(maker, 8)
         try:
-            loop = kind(recipe, executors)
+            device = Device(recipe, executors.spec, [recipe.config.seed])
+            loop = Training(Loop(device, schedule()), [Seed(0, recipe.config, executors)])
             loop.start()
             for _ in range(300):
                 loop.advance()

@@ -3,10 +3,6 @@
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +11,18 @@ import pytest
 from lsp import cli, run
 from lsp.config import Config
 from lsp.storage import checkpoint, metrics, run_folder
-from lsp.training import run as train
-from lsp.training.loop import Loop
-from tests.support.runs import assert_same_run, assert_same_state, command, newest, records, snapshot
+from lsp.training import session
+from lsp.training.run import env_seeds
+from tests.support.runs import (
+    assert_same_run,
+    assert_same_state,
+    command,
+    newest,
+    records,
+    run_until,
+    signal_at,
+    snapshot,
+)
 
 ROOT = Path(__file__).parents[2]
 STEPS, LINE = 1600, 50
@@ -40,26 +45,13 @@ def straight(tmp_path_factory: pytest.TempPathFactory, compiled_once: None) -> P
     return folder
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
-    """Signal this process once the loop has come to `step`."""
-    advance = Loop.advance
-
-    def advance_and_signal(loop: Loop) -> Any:
-        episodes = advance(loop)
-        if loop.step == step:
-            signal.raise_signal(number)
-        return episodes
-
-    monkeypatch.setattr(Loop, "advance", advance_and_signal)
-
-
 def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
     """Stopped before learning; with rows that wait for their block, and episodes for their line; at a checkpoint."""
     folder = tmp_path / "stopped"
     arguments = command(folder, **WHOLE)
     for step, number in ((34, signal.SIGINT), (894, signal.SIGTERM), (1200, signal.SIGINT)):
         with monkeypatch.context() as patch:
-            stop_at(patch, step, number)
+            signal_at(patch, step, number)
             assert run.main(arguments) == 130
         out, err = capfd.readouterr()
         assert f"to go on: python -m lsp.run --resume={folder}\n" in out
@@ -69,7 +61,7 @@ def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, c
         arguments = [f"--resume={folder}"]
     assert run.main(arguments) == 0
     err = capfd.readouterr().err
-    assert "going on at step 1,200 of 1,600" in err
+    assert "resuming at step 1,200 of 1,600" in err
     assert "new episode" not in err
     assert_same_run(straight, folder)
 
@@ -77,21 +69,6 @@ def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, c
 def lines(folder: Path) -> int:
     path = folder / "metrics.jsonl"
     return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def run_until(due: Callable[[], bool], number: int, arguments: list[str]) -> tuple[int, str]:
-    """Signal a process of its own as soon as `due`; its status and output."""
-    line = [sys.executable, "-m", "lsp.run", *arguments]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            while not due():
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.001)
-            process.send_signal(number)
-            out, err = process.communicate(timeout=300)
-        finally:
-            process.kill()
-    return process.returncode, out + err
 
 
 def test_processes_signaled_and_killed(straight: Path, tmp_path: Path) -> None:
@@ -164,17 +141,17 @@ def test_a_longer_run_is_the_longer_run(straight: Path, tmp_path: Path) -> None:
     folder = tmp_path / "extended"
     assert run.main(command(folder, steps=100, log_every=LINE)) == 0
     before = json.loads((folder / "config.json").read_text())
-    assert train.resume(folder, {"steps": 150, "evaluation.every": 60})
+    assert session.resume(folder, {"steps": 150, "evaluation.every": 60})
     after = json.loads((folder / "config.json").read_text())
     assert after["config"] == before["config"] | {"steps": 150, "evaluation.every": 60}
     assert {**after, "config": 0} == {**before, "config": 0}
     assert [line["step"] for line in metrics.read(folder / "eval.jsonl")] == [120, 120, 150, 150]
     assert records(folder / "metrics.jsonl") == records(straight / "metrics.jsonl")[:3]
     state = snapshot(newest(folder) / "learner")
-    assert train.resume(folder, {})
+    assert session.resume(folder, {})
     assert snapshot(newest(folder) / "learner") == state
     (folder / "metrics.jsonl").rename(tmp_path / "metrics.jsonl")
-    assert train.resume(folder, {"steps": 200})
+    assert session.resume(folder, {"steps": 200})
     assert records(folder / "metrics.jsonl") == records(straight / "metrics.jsonl")[3:4]
 
 
@@ -182,7 +159,7 @@ def test_an_environment_that_cannot_be_saved(tmp_path: Path, monkeypatch: Any, c
     folder = tmp_path / "foreign"
     arguments = command(folder, env="tests.support.runs:Puppet", steps=100)
     with monkeypatch.context() as patch:
-        stop_at(patch, 54, signal.SIGINT)
+        signal_at(patch, 54, signal.SIGINT)
         assert run.main(arguments) == 130
     capfd.readouterr()
     assert run.main([f"--resume={folder}"]) == 0
@@ -196,12 +173,12 @@ def test_an_environment_that_cannot_be_saved(tmp_path: Path, monkeypatch: Any, c
 
 def test_seeds() -> None:
     configs = [Config(seed=seed) for seed in range(50)]
-    found = {purpose: [train.seeds(config, purpose, 10) for config in configs] for purpose in ("collect", "evaluate")}
+    found = {purpose: [env_seeds(config, purpose, 10) for config in configs] for purpose in ("collect", "evaluate")}
     flat = [seed for purpose in found.values() for run_seeds in purpose for seed in run_seeds]
     assert all(0 <= seed < 2**31 for seed in flat)
     collect, evaluate = ({seed for run_seeds in found[purpose] for seed in run_seeds} for purpose in found)
     assert not collect & evaluate
     assert len(collect) == len(evaluate) == 500
-    assert train.seeds(configs[0], "collect", 3) == found["collect"][0][:3]
+    assert env_seeds(configs[0], "collect", 3) == found["collect"][0][:3]
     changed = dataclasses.replace(configs[0], steps=7)
-    assert train.seeds(changed, "evaluate", 10) == found["evaluate"][0]
+    assert env_seeds(changed, "evaluate", 10) == found["evaluate"][0]

@@ -15,9 +15,10 @@ from lsp.config import ConfigError
 from lsp.report.runs import read_all
 from lsp.storage import checkpoint, metrics
 from lsp.storage.run_folder import read_config, read_document
-from lsp.training import run as train
-from lsp.training import seeds
-from tests.support.runs import Puppet, assert_same_run, command, compiled_once, newest, snapshot  # noqa: F401  # a fixture
+from lsp.training import session
+from lsp.training.loop import Loop
+from lsp.training.run import env_seeds
+from tests.support.runs import Puppet, assert_same_run, command, compiled_once, newest, signal_at, snapshot  # noqa: F401  # a fixture
 
 WHOLE = {"steps": 240, "log_every": 40, "evaluation__every": 120, "checkpoint_every": 80}
 WHOLE |= {"layers": 2, "layer_steps": "60,180", "growth__critic_warmup": 10}
@@ -84,21 +85,14 @@ def test_a_seed_goes_on_alone(straight: Path, tmp_path: Path) -> None:
 def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
     """At a step with rows that wait, then killed between two checkpoints of one moment: bit for bit as without."""
     folder = tmp_path / "stopped"
-    answer = seeds.Sweep.answer
-
-    def answer_and_signal(sweep: Any, lanes: Any) -> None:
-        answer(sweep, lanes)
-        if lanes[0].step == 134:
-            signal.raise_signal(signal.SIGTERM)
-
     with monkeypatch.context() as patch:
-        patch.setattr(seeds.Sweep, "answer", answer_and_signal)
+        signal_at(patch, 134, signal.SIGTERM)
         assert run.main(command(folder, seeds="2:4", **WHOLE)) == 130
     assert f"--resume={folder}\n" in capfd.readouterr().out
     assert {newest(folder / f"seed_{seed}").name for seed in (2, 3)} == {"134"}
     shutil.rmtree(newest(folder / "seed_3"))
     assert run.main([f"--resume={folder}"]) == 0
-    assert "2 seeds go on at step 80 of 240" in capfd.readouterr().err
+    assert "resuming 2 seeds at step 80 of 240" in capfd.readouterr().err
     assert checkpoint.steps(folder / "seed_2" / "checkpoints") == [160, 240]
     for seed in (2, 3):
         assert_same_run(straight / f"seed_{seed}", folder / f"seed_{seed}")
@@ -110,7 +104,7 @@ def test_a_seed_that_fails_is_left_out(tmp_path: Path, monkeypatch: Any, capfd: 
     moody = WHOLE | {"env": f"{__name__}:Moody", "env_kwargs": "{}", "seeds": "2:4", "evaluation__every": 0}
     assert run.main(command(whole, **moody)) == 0
     victim = read_config(whole / "seed_2")
-    monkeypatch.setattr(Moody, "victims", [train.seeds(victim, "collect", 2)[1]])
+    monkeypatch.setattr(Moody, "victims", [env_seeds(victim, "collect", 2)[1]])
     assert run.main(command(folder, **moody)) == 1
     out, err = capfd.readouterr()
     assert f"lsp: finished: {folder}\n" in out
@@ -119,24 +113,24 @@ def test_a_seed_that_fails_is_left_out(tmp_path: Path, monkeypatch: Any, capfd: 
     assert "broke" in read_document(folder / "seed_2")["failed"]
     assert newest(folder / "seed_2").name == "80"
     assert_same_run(whole / "seed_3", folder / "seed_3")
-    monkeypatch.setattr(seeds, "_train", lambda sweep: [(each.config.seed, each.loop.step) for each in sweep.runs])
-    assert seeds.resume(folder, {}) == [(3, 240)]
+    monkeypatch.setattr(session, "_train", lambda found: [(each.config.seed, each.seed.step) for each in found.runs])
+    assert session.resume(folder, {}) == [(3, 240)]
 
 
 def test_seeds_that_all_diverge(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
     folder = tmp_path / "diverged"
-    answer = seeds.Sweep.answer
+    answer = Loop.answer
 
-    def answer_and_break(sweep: Any, lanes: Any) -> None:
-        answer(sweep, lanes)
-        if lanes[0].step == 60:
-            sweep.state = jax.tree.map(lambda leaf: leaf * np.nan, sweep.state)
-            sweep.answer = lambda lanes: None
+    def answer_and_break(loop: Any, seeds: Any) -> None:
+        answer(loop, seeds)
+        if seeds[0].step == 60:
+            loop.device.state = jax.tree.map(lambda leaf: leaf * np.nan, loop.device.state)
+            loop.answer = lambda seeds: None
 
-    monkeypatch.setattr(seeds.Sweep, "answer", answer_and_break)
+    monkeypatch.setattr(Loop, "answer", answer_and_break)
     assert run.main(command(folder, **WHOLE | {"seeds": "2:4", "layers": 1, "layer_steps": 0})) == 1
     err = capfd.readouterr().err
-    assert err.count("; the other seeds go on") == 2
+    assert err.count("; the other seeds continue") == 2
     assert "lsp: error: seed 3: training diverged: actor.params is nan at step 80" in err
     assert not (folder / "seed_2" / "checkpoints").exists()
     assert run.main([f"--resume={folder}"]) == 2
@@ -176,4 +170,4 @@ def test_seeds_changed_apart_cannot_go_on_together(straight: Path, tmp_path: Pat
     document["config"]["log_every"] = 50
     (folder / "seed_3" / "config.json").write_text(json.dumps(document))
     with pytest.raises(ConfigError, match="differs from that of other seeds"):
-        seeds.resume(folder, {})
+        session.resume(folder, {})
