@@ -23,6 +23,7 @@ from tests.support.runs import (
     signal_at,
     snapshot,
 )
+from tests.support.runs import compiled_once as compiled_once
 
 ROOT = Path(__file__).parents[2]
 STEPS, LINE = 1600, 50
