@@ -3,13 +3,11 @@
 Bad input ends it before anything is written. An interrupted run ends with status 130 and can be resumed.
 """
 
-import json
 import re
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from lsp import cli
@@ -68,8 +66,7 @@ def _dry_run(command: cli.Command) -> int:
     from lsp.training import memory
 
     config = command.config
-    with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
-        spec = envs.spec_of(env)
+    spec = envs.env_spec(config)
     print(f"# would write to {run_dir(command.options, config)}")
     for name, value in schema.flatten(config).items():
         print(f"{schema.flag(name)}={shlex.quote(schema.to_text(value))}")

@@ -1,6 +1,6 @@
-"""How tasks judge goals: whether one is met, what that is worth, and whether it ends the episode.
+"""How tasks evaluate goals: whether one is met, what that is worth, and whether it ends the episode.
 
-The functions here take arrays with any leading axes, NumPy's and JAX's alike, so that one and the same function judges
+The functions here take arrays with any leading axes, NumPy's and JAX's alike, so that the same function evaluates
 a step on the host and relabels a batch on the device.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 
 from lsp.config import ConfigError
 
-Judge = Callable[[Any, Any, Any], Any]
+GoalReward = Callable[[Any, Any, Any], Any]
 """Goal achieved [..., G], goal [..., G], the environment's own reward [...] -> reward [...]."""
 
 
 class Rules(NamedTuple):
-    """How a task judges goals."""
+    """How a task evaluates goals."""
 
-    reward: Judge
+    reward: GoalReward
     terminated: Callable[[Any, Any], Any]  # achieved [..., G], goal [..., G] -> bool[...] whether that ends the episode
     on_host: bool = False  # whether these are the environment's own functions, which take NumPy arrays only
 
@@ -47,25 +47,13 @@ def never(achieved: Any, goal: Any) -> Any:
     return distance(achieved, goal) < 0.0
 
 
-def rules_of(env: gymnasium.Env[Any, Any], name: str) -> Rules:
-    """The rules of an environment with goals: as array functions where they are known, else its own functions.
+def own_rules(env: gymnasium.Env[Any, Any], name: str) -> Rules:
+    """The environment's own functions as rules.
 
     Raises:
-      ConfigError: it has no `compute_reward` that judges a batch of goals; `name` is for the message.
+      ConfigError: it has no `compute_reward` that evaluates a batch of goals; `name` is for the message.
     """
-    base = env.unwrapped
-    if hasattr(base, "rules"):
-        return base.rules
-    if type(base).__module__.startswith("gymnasium_robotics."):
-        from lsp.envs import robotics
-
-        known = robotics.rules_of(base)
-        if known is not None:
-            return known
-    return _own_rules(base, name)
-
-
-def _own_rules(base: Any, name: str) -> Rules:
+    base: Any = env.unwrapped
     rules = Rules(partial(_own_reward, base), partial(_own_terminated, base), on_host=True)
     size = int(np.prod(base.observation_space["desired_goal"].shape))
     pair = np.zeros((2, size), np.float32)
@@ -74,7 +62,7 @@ def _own_rules(base: Any, name: str) -> Rules:
         rules.terminated(pair, pair)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        problem = f"its compute_reward cannot judge a batch of goals f[2, {size}] with empty infos ({reason})"
+        problem = f"its compute_reward cannot evaluate a batch of goals f[2, {size}] with empty infos ({reason})"
         raise ConfigError(f"environment {name!r}: {problem}; choose another, or make it do so") from error
     return rules
 

@@ -26,19 +26,17 @@ from lsp.types import EnvSpec, Executors
 class ExecutorMaker:
     """Makes executors by number, here or, being plain values, wherever it is sent."""
 
-    env: str
-    env_kwargs: dict[str, Any]
-    seeds: Sequence[int]
-    gamma: float
-    n_step: int
-    reward: str = OWN
+    config: Config
+    seeds: Sequence[int]  # one for each executor
+    stage: int = 0  # number of the layer in training (`lsp.config.stages`), whose reward they give
 
     def __call__(self, index: int, incarnation: int = 0) -> Executor:
         """Executor `index`. A later incarnation has episodes of its own. Raises ConfigError."""
         seed = self.seeds[index]
         if incarnation:
             seed = int(np.random.SeedSequence((seed, incarnation)).generate_state(1)[0])
-        return Executor(envs.make(self.env, **self.env_kwargs), seed, self.gamma, self.n_step, self.reward)
+        reward = stages.reward_of(self.config, self.stage)
+        return Executor(envs.make_env(self.config), seed, self.config.gamma, self.config.n_step, reward)
 
 
 def make(

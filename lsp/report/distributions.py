@@ -1,6 +1,5 @@
 """An episode under a run's newest checkpoint: return laws as its critics predict them, and what followed."""
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +13,9 @@ from lsp.agents import critics, support
 from lsp.agents.learner import ActorParams
 from lsp.agents.sac_lsp import Prediction, make_predictor
 from lsp.config import ConfigError
-from lsp.storage import checkpoint
+from lsp.storage.checkpoint import CheckpointError
 from lsp.storage.run_folder import read_config
-from lsp.training import growth, resuming
+from lsp.training.loading import load_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,25 +41,22 @@ def play(run_dir: Path) -> Played:
     if config.critic.kind != "categorical" or config.critic.law == "as_written":
         raise ConfigError(f"{run_dir}: --law needs critics that predict laws, a run of --agent=categorical")
     try:
-        arrays, host = resuming.load_latest(run_dir)
-        with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
-            spec, stage = envs.spec_of(env), growth.from_host(host["stage"])
-            recipe = stage.recipe(config, spec)
-            shapes = jax.eval_shape(recipe.agent.init, jax.random.key(0))
-            actor = checkpoint.restore(shapes, arrays, "learner").actor
-            predict = jax.jit(make_predictor(recipe.config, spec, stage.layers))
-            rows, terminated = _episode(env, predict, actor, spec.action_dim)
-    except checkpoint.CheckpointError as error:
+        run = load_run(run_dir)
+    except CheckpointError as error:
         raise ConfigError(str(error)) from error
+    actor = run.state.actor
+    predict = jax.jit(make_predictor(run.recipe.config, run.spec, run.stage.layers))
+    with closing(envs.make_env(config)) as env:
+        rows, terminated = _episode(env, predict, actor, run.spec.action_dim)
     outputs, costs, rewards = (np.array(column, np.float64) for column in zip(*rows, strict=True))
     unit = float(support.scale(actor))  # in which the critics count
     costs, rewards = unit * costs, unit * rewards
-    atoms = unit * np.asarray(critics.make_support(recipe.config.critic), np.float64)
+    atoms = unit * np.asarray(critics.make_support(run.recipe.config.critic), np.float64)
     laws = np.asarray(jax.nn.softmax(outputs.astype(np.float32)))
     means = laws @ atoms
     last = 0.0 if terminated else float(means[-1])
     followed = returns(rewards, costs, config.gamma, config.n_step, last)
-    return Played(config.env, host["loop"]["step"], atoms, laws, means, followed, terminated)
+    return Played(config.env, run.step, atoms, laws, means, followed, terminated)
 
 
 def _episode(
