@@ -27,7 +27,7 @@ def _do(arguments: Sequence[str]) -> int:
     return _dry_run(command) if command.options.dry_run else _train(command)
 
 
-def run_dir(options: cli.Options, config: Config) -> Path:
+def run_dir(options: cli.RunOptions, config: Config) -> Path:
     """The folder of a new run. Raises ConfigError."""
     if Path(options.name).name != options.name or options.name == "..":
         raise ConfigError(f"--name={options.name}: must be the name of one folder; --runs-dir says where")
@@ -53,7 +53,7 @@ def _end(folder: Path, finished: bool, failures: Sequence[str]) -> int:
     if finished:
         print(f"lsp: finished: {folder}")
     else:
-        print(f"lsp: stopped; to go on: {cli.PROGRAM} --resume={folder}")
+        print(f"lsp: stopped; to continue: {cli.PROGRAM} --resume={folder}")
     for failure in failures:
         say_error(failure)
     if not finished:
@@ -73,7 +73,7 @@ def _dry_run(command: cli.Command) -> int:
     available = memory.available_bytes()
     free = "" if available is None else f"; {available / 1e9:.2f} GB are free"
     print(f"# {config.env}: {spec.observation_dim} observations, {spec.action_dim} actions")
-    print(f"# replay of {config.replay.capacity:,} rows: {memory.replay_bytes(config, spec) / 1e9:.2f} GB{free}")
+    print(f"# replay of {config.replay.capacity:,} transitions: {memory.replay_bytes(config, spec) / 1e9:.2f} GB{free}")
     memory.check(config, spec)
     return 0
 

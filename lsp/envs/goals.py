@@ -67,7 +67,7 @@ def own_rules(env: gymnasium.Env[Any, Any], name: str) -> Rules:
     return rules
 
 
-def _rows(base: Any, goals: Any) -> Any:
+def _shaped(base: Any, goals: Any) -> Any:
     """Goals [..., G] as the environment shapes them, [n, ...]."""
     return np.asarray(goals).reshape(-1, *base.observation_space["desired_goal"].shape)
 
@@ -77,16 +77,16 @@ def _infos(goals: Any) -> Sequence[dict[str, Any]]:
 
 
 def _own_reward(base: Any, achieved: Any, goal: Any, env_reward: Any) -> Any:
-    rows = _rows(base, goal)
-    rewards = np.asarray(base.compute_reward(_rows(base, achieved), rows, _infos(rows)), np.float32)
+    goals = _shaped(base, goal)
+    rewards = np.asarray(base.compute_reward(_shaped(base, achieved), goals, _infos(goals)), np.float32)
     return rewards.reshape(np.shape(env_reward))
 
 
 def _own_terminated(base: Any, achieved: Any, goal: Any) -> Any:
-    rows = _rows(base, goal)
+    goals = _shaped(base, goal)
     if not hasattr(base, "compute_terminated"):
         return np.zeros(np.shape(goal)[:-1], bool)
     # One by one: gymnasium-robotics's functions reduce a batch to one truth value, or ignore it.
-    pairs = zip(_rows(base, achieved), rows, strict=True)
+    pairs = zip(_shaped(base, achieved), goals, strict=True)
     ended = [bool(base.compute_terminated(achieved, goal, {})) for achieved, goal in pairs]
     return np.array(ended, bool).reshape(np.shape(goal)[:-1])
