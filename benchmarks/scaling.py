@@ -7,8 +7,8 @@ Costs are CPU time, so that other work on the machine falsifies them less. The m
 one for the learner, and a network that is never the bottleneck:
 
     collected = N / executor             rows a second, while no executor waits
-    stored    = 1 / (haul / K + row)     rows a second that the learner could take in if it never learned
-    learned   = 1 / (haul / K + row + utd * update)
+    stored    = 1 / (rollout / K + row)     rows a second that the learner could take in if it never learned
+    learned   = 1 / (rollout / K + row + utd * update)
 
 where N executors hand over K rows at a time. The least of collected and learned is what a run does: --utd holds the
 executors back to it. The last two columns say what more executors are for: with a smaller --utd, data.
@@ -28,25 +28,25 @@ from timing import alternate
 
 from lsp.agents import build, presets
 from lsp.config import Config, validate
-from lsp.executors.async_workers import Fleet
-from lsp.executors.collector import Collector
-from lsp.executors.factory import ExecutorMaker, make, spec_of
+from lsp.envs import env_spec
+from lsp.executors.async_workers import AsyncWorkers, Collector
+from lsp.executors.factory import ExecutorMaker, make
 from lsp.executors.inproc import InProcess
 from lsp.training.asynchronous import AsyncLoop
 from lsp.training.loop import Loop
 from lsp.training.run import LOOPS
-from lsp.training.worker_policy import JaxActor, make_actor
-from lsp.types import Executors, Order
+from lsp.training.worker_policy import JaxPolicy, make_policy
+from lsp.types import Executors, RolloutRequest
 
 COUNTS = (1, 8, 64, 360, 1_000, 10_000)
-HAULS = 40
+ROLLOUTS = 40
 
 
 class Costs(NamedTuple):
     """Seconds of CPU time."""
 
     executor: float  # a row: act, step, rank; one environment in a worker
-    haul: float  # the learner, a haul: order, receive
+    rollout: float  # the learner, a rollout: order, receive
     row: float  # the learner, a row: pool, store
     update: float  # the learner, an update
 
@@ -63,7 +63,7 @@ class Forecast(NamedTuple):
 def forecast(costs: Costs, count: int, utd: float, chunk: int, in_flight: int, publish_every: int) -> Forecast:
     """Throughput of `count` executors, each on a core of its own, and one learner."""
     collected = count / costs.executor
-    store = costs.haul / chunk + costs.row
+    store = costs.rollout / chunk + costs.row
     learned = 1 / (store + utd * costs.update)
     rows = min(collected, learned)
     busiest = "updates" if utd * costs.update > store else "receiving"
@@ -91,37 +91,37 @@ def measure(arguments: argparse.Namespace) -> Costs:
     """The costs on this machine, with one executor in one worker process."""
     config = configure(arguments, "distributed_prioritized", engine="process", mode="async", workers=1, count=1)
     config = dataclasses.replace(config, block=config.executors.chunk)
-    fleet = make(config, [0], functools.partial(make_actor, config, 0, ()))
-    assert isinstance(fleet, Fleet)
+    workers = make(config, [0], functools.partial(make_policy, config, 0, ()))
+    assert isinstance(workers, AsyncWorkers)
     try:
-        loop = AsyncLoop(build(config, fleet.spec), fleet)
+        loop = AsyncLoop(build(config, workers.spec), workers)
         loop.start()
-        haul = _haul_cost(loop, fleet)
+        rollout = _rollout_cost(loop, workers)
         while loop.updates < 3 * loop._updates_per_dispatch:
             loop.advance()
-        pool = loop._pool or [[np.array(part) for part in _haul(loop, fleet)]]
+        pool = loop._pool or [[np.array(part) for part in _rollout(loop, workers)]]
         seconds = alternate(_dispatches(loop, pool[0]), rounds=5, calls=10, clock=time.process_time)
     finally:
-        fleet.close()
+        workers.close()
     store, learn = (statistics.median(seconds[name]) for name in ("store", "learn"))
     update = (learn - store) / loop._updates_per_dispatch
-    return Costs(_executor_cost(config, loop), haul, store / config.executors.chunk, update)
+    return Costs(_executor_cost(config, loop), rollout, store / config.executors.chunk, update)
 
 
-def _haul(loop: AsyncLoop, fleet: Fleet) -> list[np.ndarray]:
-    fleet.order(False)
-    haul = fleet.drain()[0]
-    return [haul.rows, haul.returns, haul.priorities, haul.origins, np.zeros(len(haul.rows))]
+def _rollout(loop: AsyncLoop, workers: AsyncWorkers) -> list[np.ndarray]:
+    workers.request_rollouts(False)
+    rollout = workers.drain()[0]
+    return [rollout.packed, rollout.returns, rollout.priorities, rollout.origins, np.zeros(len(rollout.packed))]
 
 
-def _haul_cost(loop: AsyncLoop, fleet: Fleet) -> float:
-    _haul(loop, fleet)
-    began, hauls = time.process_time(), 0
-    while hauls < HAULS:
-        fleet.order(False)
-        hauls += len(fleet.poll(1.0))
-    cost = (time.process_time() - began) / hauls
-    fleet.drain()
+def _rollout_cost(loop: AsyncLoop, workers: AsyncWorkers) -> float:
+    _rollout(loop, workers)
+    began, rollouts = time.process_time(), 0
+    while rollouts < ROLLOUTS:
+        workers.request_rollouts(False)
+        rollouts += len(workers.poll(1.0))
+    cost = (time.process_time() - began) / rollouts
+    workers.drain()
     return cost
 
 
@@ -137,15 +137,14 @@ def _dispatches(loop: AsyncLoop, pool: list[np.ndarray]) -> dict[str, Callable[[
 
 
 def _executor_cost(config: Config, loop: AsyncLoop) -> float:
-    maker = ExecutorMaker(config.env, {}, (0,), config.gamma, config.n_step)
-    spec = spec_of(maker)
-    actor = JaxActor(build(config, spec).agent, config, spec, range(1), 0)
-    collector = Collector(InProcess(maker, 1), actor, config.executors.chunk)
+    maker, spec = ExecutorMaker(config, (0,)), env_spec(config)
+    policy = JaxPolicy(build(config, spec).agent, config, spec, range(1), 0)
+    collector = Collector(InProcess(maker, 1), policy, config.executors.chunk)
     collector.reset()
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(loop.actor_params())]
-    collector.collect(Order(leaves, 0, False))
-    order = Order(None, 0, False)
-    seconds = alternate({"row": lambda: collector.collect(order)}, rounds=5, calls=5, clock=time.process_time)
+    collector.collect(RolloutRequest(leaves, 0, False))
+    request = RolloutRequest(None, 0, False)
+    seconds = alternate({"row": lambda: collector.collect(request)}, rounds=5, calls=5, clock=time.process_time)
     collector.close()
     return statistics.median(seconds["row"]) / config.executors.chunk
 

@@ -6,7 +6,6 @@ Importing `lsp` does no work and starts no device; `import lsp.losses`, `lsp.flo
 """
 
 import importlib
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ def build(config: "Config", spec: "EnvSpec | None" = None) -> "Recipe":
 
     config = validate(config)
     if spec is None:
-        env = envs.make(config.env, **json.loads(config.env_kwargs))
-        spec = envs.spec_of(env)
-        env.close()
+        spec = envs.env_spec(config)
     return agents.build(config, spec)
 
 

@@ -1,17 +1,20 @@
 """Reading the command line of `lsp.run`: flags over a preset, and the help page.
 
 The agent and the preset are read first, and everything else with their values as defaults, so that `--help` shows what
-would run. tyro draws that page from the dataclasses and their docstrings. Values are read by `lsp.config.schema`, as
-those of `config.json` are, because bad input shall end in one line with the nearest right name.
+would run. That page comes from the dataclasses and their docstrings. Values are read by `lsp.config.schema`, as those
+of `config.json` are, so that bad input ends in one line with the nearest right name.
 """
 
+import ast
+import inspect
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
-
-import tyro
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, is_dataclass
+from itertools import pairwise
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from lsp.agents import REGISTRY, presets
 from lsp.config import Config, ConfigError, from_dict, schema, stages, to_dict, validate
@@ -20,7 +23,7 @@ PROGRAM = "python -m lsp.run"
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """What the command line says beside the configuration."""
 
     name: str = ""
@@ -31,7 +34,7 @@ class Options:
     """Train many seeds at once, in one process, into a folder each: 8 (seeds --seed to --seed + 7), 0:64 (0 to 63) or
     3,5,7. Each is its single run, up to rounding."""
     resume: str = ""
-    """Folder of a run, or of many seeds, to go on with where its newest checkpoint stands. No other flag is needed;
+    """Folder of a run, or of many seeds, to continue from its newest checkpoint. No other flag is needed;
     --steps, --log-every, --checkpoint-every, --milestone-every, --evaluation.every, --track and --executors.engine,
     .workers, .address and .timeout may change, and what comes later: --layers, --layer-steps and, while the first
     layer trains, --growth."""
@@ -44,7 +47,7 @@ class Options:
 class Command(NamedTuple):
     """A command line."""
 
-    options: Options
+    options: RunOptions
     config: Config  # of a new run: the preset with the flags
     given: dict[str, Any]  # the configuration's fields that have a flag, by dotted name
     seeds: Sequence[int] = ()  # of `--seeds`
@@ -61,8 +64,9 @@ def parse(arguments: Sequence[str]) -> Command:
     preset = presets(texts.get("agent", Config.agent), texts.get("preset", Config.preset))
     if len(texts) < len(arguments) and {"-h", "--help"} & set(arguments):
         _print_help(preset)
-    option_texts = {name: texts.pop(name) for name in schema.kinds(Options) if name in texts}
-    options = schema.build(Options, schema.flatten(Options()) | option_texts)
+        sys.exit()
+    option_texts = {name: texts.pop(name) for name in schema.kinds(RunOptions) if name in texts}
+    options = schema.build(RunOptions, schema.flatten(RunOptions()) | option_texts)
     config = from_dict(to_dict(preset) | texts)
     if "resume" in option_texts:
         _check_resume(option_texts)
@@ -101,7 +105,7 @@ def _seeds(text: str, first: int) -> Sequence[int]:
 
 def _read(arguments: Sequence[str]) -> dict[str, str]:
     """The text given for each field. A flag given twice counts once, the last time."""
-    kinds = schema.kinds(Options) | schema.kinds(Config)
+    kinds = schema.kinds(RunOptions) | schema.kinds(Config)
     given: dict[str, list[str]] = {}
     name = ""
     for argument in arguments:
@@ -138,37 +142,45 @@ def _join(name: str, words: Sequence[str], kind: Any) -> str:
     return ",".join(words) if words else "true"
 
 
-@dataclass(frozen=True)
-class _Page:
-    options: Annotated[Options, tyro.conf.arg(name="")]
-    config: Annotated[Config, tyro.conf.arg(name="")]
-
-
 def _print_help(preset: Config) -> None:
-    description = (
-        f"Train an agent: {schema.one_of(REGISTRY)}. Lists have commas (256,256); a switch is --x, --no-x or --x=false."
-        f"\n\nDefaults shown are those of --agent={preset.agent} --preset={preset.preset}."
-    )
-    registry = ConstructorRegistry()
-    registry.primitive_rule(_help_rule)
-    defaults = _Page(Options(), preset)
-    tyro.cli(
-        _Page, prog=PROGRAM, description=description, args=["--help"], default=defaults, registry=registry,
-        config=(tyro.conf.FlagConversionOff,),
-    )  # fmt: skip
+    width = min(shutil.get_terminal_size().columns, 120)
+    print(f"usage: {PROGRAM} [-h] [--FLAG=VALUE ...]\n")
+    switches = "a switch is --x, --no-x or --x=false"
+    print(_fill(f"Train an agent: {schema.one_of(REGISTRY)}. Lists have commas (256,256); {switches}.", width))
+    print(f"\nDefaults shown are those of --agent={preset.agent} --preset={preset.preset}.\n")
+    print(*_describe(RunOptions(), "", width), *_describe(preset, "", width), sep="\n")
 
 
-def _help_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """How the help page writes a field's type and default: as `lsp.config.schema` reads them."""
-    kind: Any = info.type
-    if not (kind in (int, float, str, bool) or get_origin(kind) in (tuple, Literal)):
-        return None
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar=_metavar(kind),
-        instance_from_str=lambda words: schema.convert("", words[0], kind),
-        is_instance=lambda value: True,
-        str_from_instance=lambda value: [schema.to_text(value)],
+def _describe(record: Any, prefix: str, width: int) -> Iterator[str]:
+    """Lines for people on every field of a dataclass, and then on those of the dataclasses inside it."""
+    docs, inside = _docs(type(record)), []
+    for name, kind in get_type_hints(type(record), include_extras=True).items():
+        value = getattr(record, name)
+        if is_dataclass(value):
+            inside.append((name, value))
+            continue
+        yield f"  {schema.flag(prefix + name)} {_metavar(kind)}"
+        yield _fill(f"{docs[name]} (default: {schema.to_text(value) or repr('')})", width, " " * 6)
+    for name, value in inside:
+        yield f"\n{_fill(f'{prefix}{name}: {type(value).__doc__}', width)}"
+        yield from _describe(value, f"{prefix}{name}.", width)
+
+
+def _docs(record: type) -> dict[str, str]:
+    """The docstring of every field of a dataclass: the text below it in the source."""
+    found = {}
+    for definition in (ast.parse(inspect.getsource(each)).body[0] for each in record.__mro__ if each is not object):
+        assert isinstance(definition, ast.ClassDef)
+        for pair in pairwise(definition.body):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = text
+    return found
+
+
+def _fill(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(
+        " ".join(text.split()), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
     )
 
 

@@ -24,12 +24,9 @@ from lsp import envs, numpy_policy
 from lsp.agents.learner import make_flat_params
 from lsp.agents.stack import Layer, make_flow
 from lsp.commands import Parser, status_of
-from lsp.config import Config, ConfigError
+from lsp.config import Config
 from lsp.numpy_policy import NumpyPolicy
-from lsp.storage import checkpoint
-from lsp.storage.checkpoint import CheckpointError
-from lsp.storage.run_folder import read_config
-from lsp.training import growth
+from lsp.training.loading import load_run
 from lsp.types import Agent, Array, EnvSpec, Params
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -50,24 +47,11 @@ class Actor(NamedTuple):
 
 def load_actor(run_dir: Path, step: int | None = None) -> Actor:
     """The actor in a run's newest checkpoint, or in that of `step`. Raises ConfigError or CheckpointError."""
-    config = read_config(run_dir)
-    root = run_dir / "checkpoints"
-    found = checkpoint.steps(root)
-    if step is not None and step not in found:
-        raise ConfigError(f"--step={step}: {root} has checkpoints of steps {', '.join(map(str, found)) or '(none)'}")
-    if not found:
-        raise CheckpointError(f"{run_dir}: no complete checkpoint yet")
-    step = found[-1] if step is None else step
-    with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
-        spec, space = envs.spec_of(env), env.env.action_space
-    arrays, host = checkpoint.load(root / str(step))
-    stage = growth.from_host(host["stage"])
-    recipe = stage.recipe(config, spec)
-    agent = recipe.agent
-    state = checkpoint.restore(jax.eval_shape(agent.init, jax.random.key(0)), arrays, "learner")
-    layers = growth.freeze(stage, recipe.config, spec, state)
+    run = load_run(run_dir, step)
+    with closing(envs.make_env(run.config)) as env:
+        space = env.env.action_space
     low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))  # type: ignore[attr-defined]
-    return Actor(agent, agent.actor_params(state), layers, config, spec, low, high, step)
+    return Actor(run.recipe.agent, run.actor_params(), run.layers(), run.config, run.spec, low, high, run.step)
 
 
 def to_numpy(actor: Actor) -> NumpyPolicy:

@@ -3,13 +3,11 @@
 Bad input ends it before anything is written. An interrupted run ends with status 130 and can be resumed.
 """
 
-import json
 import re
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from lsp import cli
@@ -29,7 +27,7 @@ def _do(arguments: Sequence[str]) -> int:
     return _dry_run(command) if command.options.dry_run else _train(command)
 
 
-def run_dir(options: cli.Options, config: Config) -> Path:
+def run_dir(options: cli.RunOptions, config: Config) -> Path:
     """The folder of a new run. Raises ConfigError."""
     if Path(options.name).name != options.name or options.name == "..":
         raise ConfigError(f"--name={options.name}: must be the name of one folder; --runs-dir says where")
@@ -55,7 +53,7 @@ def _end(folder: Path, finished: bool, failures: Sequence[str]) -> int:
     if finished:
         print(f"lsp: finished: {folder}")
     else:
-        print(f"lsp: stopped; to go on: {cli.PROGRAM} --resume={folder}")
+        print(f"lsp: stopped; to continue: {cli.PROGRAM} --resume={folder}")
     for failure in failures:
         say_error(failure)
     if not finished:
@@ -68,15 +66,14 @@ def _dry_run(command: cli.Command) -> int:
     from lsp.training import memory
 
     config = command.config
-    with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
-        spec = envs.spec_of(env)
+    spec = envs.env_spec(config)
     print(f"# would write to {run_dir(command.options, config)}")
     for name, value in schema.flatten(config).items():
         print(f"{schema.flag(name)}={shlex.quote(schema.to_text(value))}")
     available = memory.available_bytes()
     free = "" if available is None else f"; {available / 1e9:.2f} GB are free"
     print(f"# {config.env}: {spec.observation_dim} observations, {spec.action_dim} actions")
-    print(f"# replay of {config.replay.capacity:,} rows: {memory.replay_bytes(config, spec) / 1e9:.2f} GB{free}")
+    print(f"# replay of {config.replay.capacity:,} transitions: {memory.replay_bytes(config, spec) / 1e9:.2f} GB{free}")
     memory.check(config, spec)
     return 0
 

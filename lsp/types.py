@@ -141,30 +141,30 @@ class Episode(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one step of all executors hands to the learner, as NumPy arrays."""
+    """What one step of all executors gives the learner, as NumPy arrays: a packed transition each (`lsp.packing`)."""
 
-    rows: np.ndarray  # f32[E, W] one packed transition an executor (`lsp.packing`); n-step returns the oldest complete
+    packed: np.ndarray  # f32[E, W]; with n-step returns the oldest transition of each executor that is complete
     returns: np.ndarray  # f32[E] discounted return so far in each episode: for the reward normalizer
     observations: np.ndarray  # f32[E, S] what to act on next
-    complete: bool  # false in the first n-1 steps of a run, while n-step returns gather: `rows` is then empty
+    complete: bool  # False in the first n-1 steps of a run, while n-step returns accumulate: `packed` is then empty
     episodes: Sequence[Episode]  # those that ended in this step
-    origins: np.ndarray  # i64[E, 3] of each row: executor, its incarnation, the row's number therein; no two are equal
+    origins: np.ndarray  # i64[E, 3] of each transition: executor, its incarnation, its number there; no two are equal
 
 
-class Order(NamedTuple):
-    """What the learner asks of an asynchronous worker: its next rows, and how to act for them."""
+class RolloutRequest(NamedTuple):
+    """What the learner asks of an asynchronous worker: its next transitions, and how to act for them."""
 
     leaves: list[np.ndarray] | None  # of what `Agent.actor_params` gives, where newer than those sent before
     version: int  # of those parameters: updates that went into them
     random: bool  # act uniformly
 
 
-class Haul(NamedTuple):
-    """What an asynchronous worker hands to the learner, as NumPy arrays: n rows, an equal share of each executor."""
+class Rollout(NamedTuple):
+    """What an asynchronous worker gives the learner, as NumPy arrays: n transitions, equally many of each executor."""
 
-    rows: np.ndarray  # f32[n, W] packed transitions
+    packed: np.ndarray  # f32[n, W] packed transitions
     returns: np.ndarray  # f32[n] discounted return so far in each episode
-    priorities: np.ndarray  # f32[n] what `Agent.priority` says of the rows under the worker's parameters
+    priorities: np.ndarray  # f32[n] what `Agent.priority` says of the transitions under the worker's parameters
     origins: np.ndarray  # i64[n, 3] as of a `Chunk`
     version: int  # of the parameters that acted
     episodes: Sequence[Episode]  # those that ended meanwhile
@@ -182,16 +182,16 @@ class Executors(Protocol):
         """Step every environment once, with actions f32[E, A] each."""
 
     def set_reward(self, reward: str) -> None:
-        """Reward steps as `--layer-rewards` says of a layer, from now on; n-step returns begin anew."""
+        """Reward steps as `--layer-rewards` says of a layer, from now on; n-step returns start again."""
 
     def stats(self) -> dict[str, int]:
         """What a line of metrics should say of faults since the start; nothing where there can be none."""
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to go on exactly, as nested dicts of NumPy arrays and JSON values."""
+        """Everything needed to continue exactly, as nested dicts of NumPy arrays and JSON values."""
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from `get_state`'s result."""
+        """Continue from `get_state`'s result."""
 
     def close(self) -> None:
         """Release environments and processes."""

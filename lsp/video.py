@@ -4,7 +4,6 @@ MuJoCo draws with EGL or OSMesa, whichever works, unless MUJOCO_GL says which.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -145,8 +144,7 @@ def film(options: argparse.Namespace) -> int:
     actor = export.load_actor(options.run, options.step)
     policy = export.to_numpy(actor)
     walk = None if options.latent_walk is None else parse_walk(options.latent_walk, policy)
-    kwargs = json.loads(actor.config.env_kwargs) | {"render_mode": "rgb_array"}
-    with closing(envs.make(actor.config.env, **kwargs)) as env:
+    with closing(envs.make_env(actor.config, render_mode="rgb_array")) as env:
         if gl is None and hasattr(env.unwrapped, "model"):  # MuJoCo's
             raise ConfigError(NO_GL)
         fps = float(env.metadata.get("render_fps") or 30)

@@ -26,7 +26,7 @@ assert time.process_time() < 2, time.process_time()  # of this processor, whatev
 
 def test_nothing_said_is_the_modern_base_agent() -> None:
     command = cli.parse([])
-    assert command == cli.Command(cli.Options(), presets("sac_lsp", "modern"), {})
+    assert command == cli.Command(cli.RunOptions(), presets("sac_lsp", "modern"), {})
 
 
 def test_flags_go_over_the_preset() -> None:
@@ -112,9 +112,9 @@ def help_page(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     page = help_page(capsys)
-    for name in schema.kinds(cli.Options) | schema.kinds(Config):
+    for name in schema.kinds(cli.RunOptions) | schema.kinds(Config):
         assert f" {schema.flag(name)} " in page
-    assert page.count("(default: ") == len(schema.kinds(cli.Options) | schema.kinds(Config))
+    assert page.count("(default: ") == len(schema.kinds(cli.RunOptions) | schema.kinds(Config))
     assert "--critic.hidden-sizes INT,... Units of each hidden layer. (default: 128,128)" in page
     assert "--policy.q {min,mean,first}" in page
     assert "--critic.layer-norm {true,false} LayerNorm before every ReLU. (default: true)" in page

@@ -151,7 +151,7 @@ def test_a_run_that_cannot_learn_says_so(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_default_names(folder: Path) -> None:
-    options = cli.Options(runs_dir="elsewhere")
+    options = cli.RunOptions(runs_dir="elsewhere")
     names = [run.run_dir(options, Config(env=env, seed=7)) for env in ("lsp/RllabAnt-v0", "my.module:Env")]
     assert {name.parent for name in names} == {Path("elsewhere")}
     assert re.fullmatch(r"lspRllabAnt-v0__sac_lsp__s7__\d{8}-\d{6}", names[0].name)
@@ -163,7 +163,7 @@ def test_dry_run_prints_what_would_run(folder: Path, capsys: pytest.CaptureFixtu
     assert run.main([*line, "--dry-run", "--name=x"]) == 0
     out = capsys.readouterr().out
     assert "# would write to runs/x\n" in out
-    assert "# replay of 400 rows: 0.00 GB; " in out
+    assert "# replay of 400 transitions: 0.00 GB; " in out
     flags = [text for text in out.splitlines() if not text.startswith("#")]
     assert cli.parse(shlex.split(" ".join(flags))).config == cli.parse(line).config
     assert list(folder.iterdir()) == []

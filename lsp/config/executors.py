@@ -7,7 +7,7 @@ from typing import Literal
 from lsp.config.schema import AtLeastOne, Count, Natural, Positive
 
 QUEUED = 5_000
-"""Rows that --executors.queue=as-coded holds back."""
+"""Transitions that --executors.queue=as-coded holds back."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class ExecutorsConfig:
     """Act on the parameters of the latest dispatch; or on those of the one before, so that environments step while the
     learner updates, which takes a second core; or in each worker on a copy of its own, as in Ape-X (not for inproc)."""
     chunk: Count = 16
-    """Rows that an executor collects before it hands them over, in the async mode."""
+    """Transitions that an executor collects before it hands them over, in the async mode."""
     in_flight: Count = 2
-    """Hauls that an async worker may be ahead of the learner; with fewer, data are fresher and workers wait more."""
+    """Rollouts that an async worker may be ahead of the learner; with fewer, data are fresher and workers wait more."""
     publish_every: Count = 50
     """Updates between two versions of the parameters that async workers get."""
     timeout: Positive = 300.0
     """Seconds after which a worker that does not answer is killed and started again; it must have time to start up, and
-    to collect --executors.chunk rows. Not for inproc."""
+    to collect --executors.chunk transitions. Not for inproc."""
     queue: Literal["none", "as-coded"] = "none"
-    """as-coded: rows reach replay as in the study's code, through a queue in which 5,000 wait and which, by a wrong
-    key, serves those that end an episode last. Of one layer, in lock-step."""
+    """as-coded: transitions reach replay as in the study's code, through a queue in which 5,000 wait and which, by a
+    wrong key, serves those that end an episode last. Of one layer, in lock-step."""
     exploration: AtLeastOne = 1.0
     """Executors explore differently, as in Ape-X: their latents' standard deviations go from 1/x to x, in equal ratios;
     1 is the policy as it is. Of little use where rewards are dense."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from lsp.envs.box import BoxEnv, EnvironmentFault
-from lsp.envs.factory import make, spec_of
+from lsp.envs.factory import env_spec, make, make_env, spec_of
 from lsp.envs.goal_box import GoalBoxEnv
 from lsp.envs.state import can_restore, get_state, set_state
 
@@ -24,8 +24,10 @@ __all__ = [
     "GoalBoxEnv",
     "RllabAntEnv",
     "can_restore",
+    "env_spec",
     "get_state",
     "make",
+    "make_env",
     "make_latent_env",
     "set_state",
     "spec_of",

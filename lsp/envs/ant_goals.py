@@ -136,8 +136,8 @@ class RllabAntStudyEnv(AntGoalEnv):
     noise from -15 to 15, as its code has it. `goal="position"`: all joint and root positions [15], within 10; the study
     gives no range. Ours: those at the start, moved by 0 to 60 m along x and -10 to 10 m along y.
 
-    `step` returns the ant's own reward, by which the study judged. What an agent learns from is `compute_reward`, of
-    which `reward` is the kind: "binary", "sum" or "proportional"; see `augmented`.
+    `step` returns the ant's own reward, by which the study was evaluated. What an agent learns from is
+    `compute_reward`, of which `reward` is the kind: "binary", "sum" or "proportional"; see `augmented`.
     """
 
     def __init__(

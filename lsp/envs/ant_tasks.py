@@ -2,7 +2,7 @@
 
 After Haarnoja et al. (2018), arXiv 1804.02808: a lower layer learns to move fast in any direction, and a layer above it
 to reach goals from a reward that is nonzero only there. The lower layer sees the same observation in both; the maze
-appends its goal. Goals, radius and width of corridors are those of the released code; the walls are drawn anew.
+appends its goal. Goals, radius and width of corridors are those of the released code; the walls are ours.
 """
 
 import math

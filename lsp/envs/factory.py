@@ -2,20 +2,20 @@
 
 import difflib
 import importlib
+import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from lsp.config import ConfigError
+from lsp.config import Config, ConfigError
 from lsp.envs import robotics
 from lsp.envs.box import BoxEnv
 from lsp.envs.goal_box import KEYS, GoalBoxEnv
-
-if TYPE_CHECKING:
-    from lsp.types import EnvSpec
+from lsp.types import EnvSpec, GoalTask
 
 AnyEnv = gymnasium.Env[Any, Any]
 ROBOTICS = ("Fetch", "PointMaze", "AntMaze")
@@ -39,10 +39,22 @@ def make(name: str, /, **kwargs: Any) -> BoxEnv:
         raise
 
 
-def spec_of(env: AnyEnv) -> "EnvSpec":
-    """Sizes, and the goals if there are any, of an environment that `make` made."""
-    from lsp.types import EnvSpec, GoalTask  # imports JAX, which an executor's process can do without
+def make_env(config: Config, **kwargs: Any) -> BoxEnv:
+    """Make the environment of a configuration; `kwargs` go to its constructor beside `--env-kwargs`.
 
+    Raises ConfigError.
+    """
+    return make(config.env, **(json.loads(config.env_kwargs) | kwargs))
+
+
+def env_spec(config: Config) -> EnvSpec:
+    """Sizes, and the goals if there are any, of the environment of a configuration. Raises ConfigError."""
+    with closing(make_env(config)) as env:
+        return spec_of(env)
+
+
+def spec_of(env: AnyEnv) -> EnvSpec:
+    """Sizes, and the goals if there are any, of an environment that `make` made."""
     observation, action = env.observation_space.shape, env.action_space.shape
     assert observation is not None
     assert action is not None

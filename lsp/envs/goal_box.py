@@ -7,8 +7,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from lsp.envs import robotics
 from lsp.envs.box import BoxEnv
-from lsp.envs.goals import rules_of
+from lsp.envs.goals import Rules, own_rules
 
 KEYS = ("observation", "desired_goal", "achieved_goal")
 SUCCESS_KEYS = ("is_success", "success")  # the Fetch tasks of gymnasium-robotics say the first, its mazes the second
@@ -25,12 +26,12 @@ class GoalBoxEnv(BoxEnv):
     def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
         """Wrap `env`, whose observations must be a `Dict` of `KEYS`, each a `Box`; `name` is for errors.
 
-        Raises ConfigError where its goals cannot be judged.
+        Raises ConfigError where its goals cannot be evaluated.
         """
         super().__init__(env, name)
         assert isinstance(env.observation_space, spaces.Dict)
         self.goal_dim = _size(env.observation_space["desired_goal"])
-        self.rules = rules_of(env, name)
+        self.rules = _rules_of(env, name)
         self.outcome = np.zeros(self.goal_dim + 2, np.float32)
         self._achieved = np.zeros(self.goal_dim, np.float32)
 
@@ -53,6 +54,15 @@ class GoalBoxEnv(BoxEnv):
         flat = super()._observation(np.concatenate([np.ravel(raw[key]) for key in KEYS]))
         self._achieved = flat[-self.goal_dim :]
         return flat[: -self.goal_dim]
+
+
+def _rules_of(env: gymnasium.Env[Any, Any], name: str) -> Rules:
+    """The rules of an environment with goals: as array functions where they are known, else its own functions."""
+    base = env.unwrapped
+    if hasattr(base, "rules"):
+        return base.rules
+    known = robotics.rules_of(base) if type(base).__module__.startswith("gymnasium_robotics.") else None
+    return own_rules(env, name) if known is None else known
 
 
 def _size(space: spaces.Space[Any]) -> int:

@@ -1,6 +1,6 @@
-"""How tasks judge goals: whether one is met, what that is worth, and whether it ends the episode.
+"""How tasks evaluate goals: whether one is met, what that is worth, and whether it ends the episode.
 
-The functions here take arrays with any leading axes, NumPy's and JAX's alike, so that one and the same function judges
+The functions here take arrays with any leading axes, NumPy's and JAX's alike, so that the same function evaluates
 a step on the host and relabels a batch on the device.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 
 from lsp.config import ConfigError
 
-Judge = Callable[[Any, Any, Any], Any]
+GoalReward = Callable[[Any, Any, Any], Any]
 """Goal achieved [..., G], goal [..., G], the environment's own reward [...] -> reward [...]."""
 
 
 class Rules(NamedTuple):
-    """How a task judges goals."""
+    """How a task evaluates goals."""
 
-    reward: Judge
+    reward: GoalReward
     terminated: Callable[[Any, Any], Any]  # achieved [..., G], goal [..., G] -> bool[...] whether that ends the episode
     on_host: bool = False  # whether these are the environment's own functions, which take NumPy arrays only
 
@@ -47,25 +47,13 @@ def never(achieved: Any, goal: Any) -> Any:
     return distance(achieved, goal) < 0.0
 
 
-def rules_of(env: gymnasium.Env[Any, Any], name: str) -> Rules:
-    """The rules of an environment with goals: as array functions where they are known, else its own functions.
+def own_rules(env: gymnasium.Env[Any, Any], name: str) -> Rules:
+    """The environment's own functions as rules.
 
     Raises:
-      ConfigError: it has no `compute_reward` that judges a batch of goals; `name` is for the message.
+      ConfigError: it has no `compute_reward` that evaluates a batch of goals; `name` is for the message.
     """
-    base = env.unwrapped
-    if hasattr(base, "rules"):
-        return base.rules
-    if type(base).__module__.startswith("gymnasium_robotics."):
-        from lsp.envs import robotics
-
-        known = robotics.rules_of(base)
-        if known is not None:
-            return known
-    return _own_rules(base, name)
-
-
-def _own_rules(base: Any, name: str) -> Rules:
+    base: Any = env.unwrapped
     rules = Rules(partial(_own_reward, base), partial(_own_terminated, base), on_host=True)
     size = int(np.prod(base.observation_space["desired_goal"].shape))
     pair = np.zeros((2, size), np.float32)
@@ -74,12 +62,12 @@ def _own_rules(base: Any, name: str) -> Rules:
         rules.terminated(pair, pair)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        problem = f"its compute_reward cannot judge a batch of goals f[2, {size}] with empty infos ({reason})"
+        problem = f"its compute_reward cannot evaluate a batch of goals f[2, {size}] with empty infos ({reason})"
         raise ConfigError(f"environment {name!r}: {problem}; choose another, or make it do so") from error
     return rules
 
 
-def _rows(base: Any, goals: Any) -> Any:
+def _shaped(base: Any, goals: Any) -> Any:
     """Goals [..., G] as the environment shapes them, [n, ...]."""
     return np.asarray(goals).reshape(-1, *base.observation_space["desired_goal"].shape)
 
@@ -89,16 +77,16 @@ def _infos(goals: Any) -> Sequence[dict[str, Any]]:
 
 
 def _own_reward(base: Any, achieved: Any, goal: Any, env_reward: Any) -> Any:
-    rows = _rows(base, goal)
-    rewards = np.asarray(base.compute_reward(_rows(base, achieved), rows, _infos(rows)), np.float32)
+    goals = _shaped(base, goal)
+    rewards = np.asarray(base.compute_reward(_shaped(base, achieved), goals, _infos(goals)), np.float32)
     return rewards.reshape(np.shape(env_reward))
 
 
 def _own_terminated(base: Any, achieved: Any, goal: Any) -> Any:
-    rows = _rows(base, goal)
+    goals = _shaped(base, goal)
     if not hasattr(base, "compute_terminated"):
         return np.zeros(np.shape(goal)[:-1], bool)
     # One by one: gymnasium-robotics's functions reduce a batch to one truth value, or ignore it.
-    pairs = zip(_rows(base, achieved), rows, strict=True)
+    pairs = zip(_shaped(base, achieved), goals, strict=True)
     ended = [bool(base.compute_terminated(achieved, goal, {})) for achieved, goal in pairs]
     return np.array(ended, bool).reshape(np.shape(goal)[:-1])

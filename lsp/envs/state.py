@@ -1,4 +1,4 @@
-"""Saving and restoring an environment so that a resumed run goes on bit for bit.
+"""Saving and restoring an environment so that a resumed run continues bit for bit.
 
 Positions and velocities are not enough. MuJoCo's solver starts from its last solution, body poses lag a step behind
 (Ant's and Humanoid's rewards are differences of them), and the time limit and the random generator live elsewhere.

@@ -1,4 +1,4 @@
-"""Keeping the books of an episode, in collection and evaluation alike."""
+"""Totals of an episode, in collection and evaluation alike."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,7 +54,7 @@ class EpisodeMeter:
         return [self._total, self._length, dict(self._sums), self._success, self._layer_total]
 
     def set_state(self, state: Sequence[Any]) -> None:
-        """Go on from `get_state`'s result."""
+        """Continue from `get_state`'s result."""
         self._total, self._length, sums, self._success, self._layer_total = state
         self._sums = dict(sums)
 

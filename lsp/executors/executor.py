@@ -1,4 +1,4 @@
-"""One executor: an environment, its episode, and the rows it yields. Knows nothing of how rows travel."""
+"""One executor: an environment, its episode, and the transitions it yields. Knows nothing of how they travel."""
 
 from typing import Any, NamedTuple
 
@@ -13,16 +13,16 @@ from lsp.packing import outcome_dim, width
 from lsp.types import Episode
 
 
-class Step(NamedTuple):
+class StepResult(NamedTuple):
     """What one step of one executor yields."""
 
-    row: np.ndarray | None  # f32[W] a packed transition; None in the first n-1 steps
+    packed: np.ndarray | None  # f32[W] a packed transition; None in the first n-1 steps
     discounted_return: float  # of the episode so far, this step included
     episode: Episode | None  # if it ended with this step
 
 
 class Executor:
-    """Steps one environment and keeps the books: n-step rows, discounted return, episode totals."""
+    """Steps one environment: n-step transitions, discounted return, totals of the episode."""
 
     def __init__(self, env: envs.BoxEnv, seed: int, gamma: float, n_step: int, reward: str = OWN) -> None:
         """Take over `env` (closed with this object).
@@ -31,8 +31,8 @@ class Executor:
           env: made by `lsp.envs.make`.
           seed: of its generator at the first reset.
           gamma: discount per step.
-          n_step: steps summed into one row.
-          reward: what rows are rewarded with, as `lsp.envs.rewards` reads it. Episodes' returns are raw ones.
+          n_step: steps summed into one transition.
+          reward: what transitions are rewarded with, as `lsp.envs.rewards` reads it. Episodes' returns are raw ones.
 
         Raises:
           ConfigError: a reward that cannot be read or imported.
@@ -54,20 +54,20 @@ class Executor:
         return self.observation
 
     def set_reward(self, reward: str) -> None:
-        """Reward rows in this way from now on; those that n-step returns hold back are dropped. Raises ConfigError."""
+        """Reward steps in this way from now on; what n-step returns hold back is dropped. Raises ConfigError."""
         self._reward = rewards.make(reward)
         self._returns.clear()
         self._discounted_return = 0.0
         self._meter.forget_layer_return()
 
-    def step(self, env_action: np.ndarray, layer_action: np.ndarray) -> Step:
+    def step(self, env_action: np.ndarray, layer_action: np.ndarray) -> StepResult:
         """Step once with f32[A] each; after the end of an episode the next one has begun."""
         dim = self.spec.observation_dim
         action_end = dim + self.spec.action_dim
         observation, env_reward, terminated, truncated, info = self.env.step(env_action)
         reward, layer_reward = env_reward, None
         if self._reward is not None:
-            reward = layer_reward = self._judge(self._reward, env_reward, env_action, observation, info)
+            reward = layer_reward = self._layer_reward(self._reward, env_reward, env_action, observation, info)
         self._steps += 1
         row = np.empty(self._width, np.float32)
         row[:dim] = self.observation
@@ -82,9 +82,10 @@ class Executor:
         self._discounted_return = self._gamma * self._discounted_return + reward
         self._meter.add(env_reward, info, layer_reward)
         self.observation = observation
-        return Step(self._returns.pop(), self._discounted_return, self._end_episode(terminated) if ended else None)
+        packed, discounted_return = self._returns.pop(), self._discounted_return  # before the episode's end clears it
+        return StepResult(packed, discounted_return, self._end_episode(terminated) if ended else None)
 
-    def _judge(
+    def _layer_reward(
         self, reward: rewards.LayerReward, env_reward: float, action: np.ndarray, after: np.ndarray, info: Any
     ) -> float:
         try:
@@ -99,7 +100,7 @@ class Executor:
         return self._meter.finish(terminated)
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to go on; the environment's own part only where it can be restored exactly."""
+        """Everything needed to continue; the environment's own part only where it can be restored exactly."""
         return {
             "env": envs.get_state(self.env) if envs.can_restore(self.env) else None,
             "observation": self.observation.copy(),
@@ -110,7 +111,7 @@ class Executor:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from `get_state`'s result; an environment that cannot be restored begins a new episode."""
+        """Continue from `get_state`'s result; an environment that cannot be restored begins a new episode."""
         self._steps = state["steps"]
         self._returns.set_state(state["returns"])
         if state["env"] is None:

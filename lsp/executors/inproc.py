@@ -19,7 +19,7 @@ class InProcess(Executors):
         numbers = np.arange(first, first + count)
         self._executors: Sequence[Executor] = [make_executor(int(i)) for i in numbers]
         self.spec = self._executors[0].spec
-        self._origins = np.stack([numbers, np.full(count, incarnation), np.zeros(count, int)], axis=1)  # of next rows
+        self._origins = np.stack([numbers, np.full(count, incarnation), np.zeros(count, int)], axis=1)  # of the next
 
     def reset(self) -> np.ndarray:
         """Start every environment, f32[E, S]."""
@@ -29,14 +29,14 @@ class InProcess(Executors):
         """Step every environment once."""
         pairs = zip(actions.env_action, actions.layer_action, strict=True)
         steps = [executor.step(*pair) for executor, pair in zip(self._executors, pairs, strict=True)]
-        rows = [step.row for step in steps if step.row is not None]
-        origins = self._origins[: len(rows)].copy()
-        self._origins[: len(rows), 2] += 1
+        packed = [step.packed for step in steps if step.packed is not None]
+        origins = self._origins[: len(packed)].copy()
+        self._origins[: len(packed), 2] += 1
         return Chunk(
-            rows=np.array(rows, np.float32),
+            packed=np.array(packed, np.float32),
             returns=np.array([step.discounted_return for step in steps], np.float32),
             observations=np.stack([executor.observation for executor in self._executors]),
-            complete=bool(rows),
+            complete=bool(packed),
             episodes=[step.episode for step in steps if step.episode is not None],
             origins=origins,
         )
@@ -55,7 +55,7 @@ class InProcess(Executors):
         return {"executors": [executor.get_state() for executor in self._executors], "origins": self._origins.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from `get_state`'s result, of whatever engine."""
+        """Continue from `get_state`'s result, of whatever engine."""
         for executor, saved in zip(self._executors, state["executors"], strict=True):
             executor.set_state(saved)
         self._origins = np.array(state["origins"])
@@ -64,3 +64,8 @@ class InProcess(Executors):
         """Close every environment."""
         for executor in self._executors:
             executor.env.close()
+
+
+def make_group(make_executor: Callable[[int, int], Executor], part: range, incarnation: int) -> InProcess:
+    """The executors `part`, each made from its number and their incarnation. Raises ConfigError."""
+    return InProcess(lambda i: make_executor(i, incarnation), len(part), part.start, incarnation)

@@ -7,53 +7,53 @@ import numpy as np
 
 
 class NStepReturns:
-    """Turns one environment's stream of rows into n-step rows, one out for each one in after the first n-1.
+    """Turns one environment's stream of packed transitions into n-step ones, one out for each one in after n-1.
 
         reward = sum_{k<m} gamma^k r_k,    discount = gamma^m or 0 at termination,    next_observation = s_m
 
-    with m = n, or the steps left where the episode ends sooner. An ending episode completes several rows at once, and
-    the next one none for n-1 steps; n-1 rows are held back to even that out, so that the learner's shapes never change.
+    with m = n, or the steps left where the episode ends sooner. An ending episode completes several at once, and the
+    next one none for n-1 steps; n-1 are held back to even that out, so that the learner's shapes never change.
     """
 
     def __init__(self, n: int, observation_dim: int, outcome_dim: int = 0) -> None:
-        """Fold `n` steps, at least 1, of rows as `lsp.packing` packs them; outcomes stay those of the first step."""
+        """Fold `n` steps, at least 1, as `lsp.packing` packs them; outcomes stay those of the first step."""
         self._n = n
         self._next = slice(-observation_dim - outcome_dim, -outcome_dim or None)
         self._reward, self._discount = self._next.start - 2, self._next.start - 1
         self._open: deque[np.ndarray] = deque()
         self._ready: deque[np.ndarray] = deque()
 
-    def push(self, row: np.ndarray, ended: bool) -> None:
-        """Add a 1-step row f32[W] (kept, and changed); `ended`: the episode is over, terminated or truncated."""
+    def push(self, packed: np.ndarray, ended: bool) -> None:
+        """Add a 1-step transition f32[W] (kept, and changed); `ended`: the episode is over, terminated or truncated."""
         for earlier in self._open:
-            earlier[self._reward] += earlier[self._discount] * row[self._reward]
-            earlier[self._discount] *= row[self._discount]
-            earlier[self._next] = row[self._next]
-        self._open.append(row)
+            earlier[self._reward] += earlier[self._discount] * packed[self._reward]
+            earlier[self._discount] *= packed[self._discount]
+            earlier[self._next] = packed[self._next]
+        self._open.append(packed)
         if ended:
             self.cut()
         elif len(self._open) == self._n:
             self._ready.append(self._open.popleft())
 
     def cut(self) -> None:
-        """Complete every row as it stands, bootstrapping from the last state seen: the episode goes no further."""
+        """Complete every transition as it stands, bootstrapping from the last state: the episode goes no further."""
         self._ready.extend(self._open)
         self._open.clear()
 
     def clear(self) -> None:
-        """Forget every row in waiting, as at the start of a stream."""
+        """Forget every transition in waiting, as at the start of a stream."""
         self._open.clear()
         self._ready.clear()
 
     def pop(self) -> np.ndarray | None:
-        """To be called once after each `push`: the oldest row, or None in the first n-1 steps of the stream."""
+        """To be called once after each `push`: the oldest transition, or None in the first n-1 steps of the stream."""
         return self._ready.popleft() if len(self._open) + len(self._ready) == self._n else None
 
     def get_state(self) -> dict[str, Any]:
-        """Rows in waiting, as arrays."""
-        return {"open": [row.copy() for row in self._open], "ready": [row.copy() for row in self._ready]}
+        """Transitions in waiting, as arrays."""
+        return {"open": [packed.copy() for packed in self._open], "ready": [packed.copy() for packed in self._ready]}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from `get_state`'s result."""
-        self._open = deque(np.array(row, np.float32) for row in state["open"])
-        self._ready = deque(np.array(row, np.float32) for row in state["ready"])
+        """Continue from `get_state`'s result."""
+        self._open = deque(np.array(packed, np.float32) for packed in state["open"])
+        self._ready = deque(np.array(packed, np.float32) for packed in state["ready"])

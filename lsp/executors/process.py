@@ -1,8 +1,9 @@
 """Executors in worker processes on this machine, a group in each, over shared memory.
 
-Actions and rows lie in memory without a name, which the system frees with the last process that maps it; a pipe carries
-the requests and, of the answers, what is small. A worker ends when its pipe closes or its parent dies, so that nothing
-is left behind however the learner ends.
+Actions and transitions lie in memory without a name, which the system frees with the last process that maps it; a pipe
+carries the requests and, of the answers, what is small, so that a worker never waits in sending one while the learner
+waits in sending parameters. A worker ends when its pipe closes or its parent dies, so that nothing is left behind
+however the learner ends.
 """
 
 import contextlib
@@ -16,21 +17,21 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from multiprocessing.connection import wait as wait_for_connections
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lsp.config import ConfigError
-from lsp.envs import EnvironmentFault
+from lsp.config import ExecutorsConfig
+from lsp.executors.async_workers import PolicyMaker, make_pool, make_server_maker
 from lsp.executors.executor import Executor
-from lsp.executors.inproc import InProcess
-from lsp.executors.worker_pool import Groups, WorkerDied, WorkerHung
+from lsp.executors.worker_pool import Service, WorkerDied, WorkerHung, WorkerPool
 from lsp.packing import width
-from lsp.types import ActionSample, Chunk, EnvSpec
+from lsp.types import ActionSample, Chunk, EnvSpec, Rollout
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
@@ -55,23 +56,33 @@ class Mailbox:
         }
 
 
-class Service(Protocol):
-    """What a worker does."""
+class RolloutHeader(NamedTuple):
+    """What goes through the pipe of a rollout, or of a step of one: all but its arrays, and where those are."""
 
-    def answer(self, views: dict[str, np.ndarray], request: str, argument: Any) -> Any:
-        """The answer to a request. Raises EnvironmentFault, ConfigError."""
+    rollout: Rollout | Chunk  # without the arrays that the mailbox has
+    slot: int
 
-    def close(self) -> None:
-        """Close every environment."""
+
+def _post(answer: Rollout | Chunk, views: Mapping[str, np.ndarray], slot: int) -> RolloutHeader:
+    """Put the arrays of an answer into a slot of the mailbox."""
+    names = [name for name in answer._fields if name in views]
+    for name in names:
+        views[name][slot] = getattr(answer, name)
+    elsewhere: dict[str, Any] = dict.fromkeys(names)
+    return RolloutHeader(answer._replace(**elsewhere), slot)
+
+
+def _collect(header: RolloutHeader, views: Mapping[str, np.ndarray]) -> Rollout | Chunk:
+    """The answer whose arrays are in the mailbox; they are the taker's own."""
+    names = [name for name in header.rollout._fields if name in views]
+    return header.rollout._replace(**{name: views[name][header.slot].copy() for name in names})
 
 
 class ProcessWorker:
     """The learner's end of a worker process."""
 
-    def __init__(
-        self, make_service: Callable[[], Service], mailbox: Mailbox, name: str, timeout: float = math.inf
-    ) -> None:
-        """Start the process, without waiting for it. `make_service`, picklable, is called there.
+    def __init__(self, make: Callable[[], Any], mailbox: Mailbox, name: str, timeout: float) -> None:
+        """Start the process, without waiting for it. It serves what `make`, picklable, makes there.
 
         A worker that does not read for `timeout` seconds what it is sent counts as dead.
         """
@@ -81,7 +92,7 @@ class ProcessWorker:
         _limit_sends(self.connection, timeout)
         self._arrivals = select.poll()
         self._arrivals.register(self.connection.fileno(), select.POLLIN)
-        self.process = SPAWN.Process(target=serve, args=(theirs, make_service, mailbox), daemon=True, name=name)
+        self.process = SPAWN.Process(target=serve, args=(theirs, make, mailbox), daemon=True, name=name)
         with _signals_for_the_learner_alone():
             self.process.start()
         theirs.close()
@@ -115,10 +126,7 @@ class ProcessWorker:
             raise WorkerDied(f"died (exit code {self.process.exitcode})") from error
         if isinstance(answer, Exception):
             raise answer
-        if not isinstance(answer, Chunk) or not answer.complete:
-            return answer
-        arrays = [self.views[name].copy() for name in ("rows", "returns", "observations", "origins")]
-        return Chunk(arrays[0], arrays[1], arrays[2], True, answer.episodes, arrays[3])
+        return _collect(answer, self.views) if isinstance(answer, RolloutHeader) else answer
 
     def close(self) -> None:
         """End the process, by force if it does not hear."""
@@ -126,9 +134,7 @@ class ProcessWorker:
 
 
 def _limit_sends(connection: Connection, seconds: float) -> None:
-    """Let a send raise BlockingIOError when nobody reads for so many seconds; of inf, wait for ever."""
-    if seconds == math.inf:
-        return
+    """Let a send raise BlockingIOError when nobody reads for so many seconds."""
     seconds /= 2  # for each of two writes: the first may have got rid of a part
     limit = struct.pack("ll", int(seconds), int(1e6 * (seconds % 1)))
     with socket.socket(fileno=os.dup(connection.fileno())) as end:
@@ -154,47 +160,21 @@ def _signals_for_the_learner_alone() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def serve(connection: Connection, make_service: Callable[[], Service], mailbox: Mailbox) -> None:
-    """Be a worker until the pipe closes: one answer to every request, an exception where it raised a known one."""
+def serve(connection: Connection, make: Callable[[], Any], mailbox: Mailbox) -> None:
+    """Be a worker until the pipe closes: one answer to every request."""
     end_with_parent()
-    service: Service | None = None
-    views = mailbox.views()
+    service, views, posted = Service(make), mailbox.views(), 0
     with contextlib.suppress(EOFError, OSError):
         while True:
             request, argument = connection.recv()
-            try:
-                if service is None:
-                    service = make_service()
-                answer = service.answer(views, request, argument)
-            except (EnvironmentFault, ConfigError) as error:
-                answer = error
+            if request == "step":
+                argument = ActionSample(*np.split(views["actions"], 2, axis=1))
+            answer = service.answer(request, argument)
+            if isinstance(answer, Rollout | Chunk) and answer.packed.size:
+                answer = _post(answer, views, posted % len(views["packed"]))
+                posted += 1
             connection.send(answer)
-    if service is not None:
-        service.close()
-
-
-class LockStep:
-    """Steps a group of executors when asked."""
-
-    def __init__(self, make_executor: Callable[[int, int], Executor], part: range, incarnation: int) -> None:
-        """Make the executors. Raises ConfigError."""
-        self._executors = InProcess(lambda i: make_executor(i, incarnation), len(part), part.start, incarnation)
-
-    def answer(self, views: dict[str, np.ndarray], request: str, argument: Any) -> Any:
-        """What the executors' method of that name returns; of a step, the arrays into `views`."""
-        if request != "step":
-            return getattr(self._executors, request)(*([] if argument is None else [argument]))
-        chunk = self._executors.step(ActionSample(*np.split(views["actions"], 2, axis=1)))
-        if not chunk.complete:
-            return chunk
-        for name in ("returns", "observations", "rows", "origins"):
-            views[name][:] = getattr(chunk, name)
-        nothing = np.zeros(0)
-        return Chunk(nothing, nothing, nothing, True, chunk.episodes, nothing)
-
-    def close(self) -> None:
-        """Close every environment."""
-        self._executors.close()
+    service.close()
 
 
 def end_with_parent() -> None:
@@ -212,15 +192,38 @@ def end_with_parent() -> None:
 
 
 def make_process(
-    make_executor: Callable[[int, int], Executor], spec: EnvSpec, count: int, workers: int, timeout: float = math.inf
-) -> Groups:
-    """`count` executors in `workers` processes, each of which counts as dead if it is silent for `timeout` seconds."""
+    config: ExecutorsConfig,
+    make_executor: Callable[[int, int], Executor],
+    make_policy: PolicyMaker | None,
+    spec: EnvSpec,
+) -> WorkerPool:
+    """The executors of a configuration in processes, of which there is one a core where it does not say."""
+    make = make_server_maker(config, make_executor, make_policy)
 
     def launch(part: range, incarnation: int) -> ProcessWorker:
-        n, dim = len(part), spec.observation_dim
-        shapes = {"actions": (n, 2 * spec.action_dim), "rows": (n, width(*spec)), "observations": (n, dim)}
-        mailbox = Mailbox(shapes | {"returns": (n,), "origins": (n, 3)})
-        service = partial(LockStep, make_executor, part, incarnation)
-        return ProcessWorker(service, mailbox, f"lsp-{part.start}", timeout)
+        mailbox = Mailbox(_shapes(config, spec, len(part)))
+        return ProcessWorker(partial(make, part, incarnation), mailbox, f"lsp-{part.start}", config.timeout)
 
-    return Groups(launch, spec, count, workers, timeout=timeout)
+    return make_pool(config, launch, wait, spec, config.workers or min(config.count, cores()))
+
+
+def _shapes(config: ExecutorsConfig, spec: EnvSpec, n: int) -> dict[str, tuple[int, ...]]:
+    """Of a mailbox's arrays for `n` executors: their first axis is that of slots, one for each request in flight."""
+    if config.mode == "async":
+        first: tuple[int, ...] = (config.in_flight, n * config.chunk)
+        others: dict[str, tuple[int, ...]] = {"priorities": first}
+    else:
+        first = (1, n)
+        others = {"actions": (n, 2 * spec.action_dim), "observations": (*first, spec.observation_dim)}
+    return {"packed": (*first, width(*spec)), "returns": first, "origins": (*first, 3)} | others
+
+
+def cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def wait(workers: Sequence[Any], timeout: float) -> list[int]:
+    """Which workers have an answer, or died."""
+    ready = wait_for_connections([worker.connection for worker in workers], timeout)
+    return [i for i, worker in enumerate(workers) if worker.connection in ready]

@@ -1,8 +1,8 @@
 """Executors as actors of a Ray cluster, a group in each: the engine of more than one machine.
 
 Ray brings an actor up wherever there is a free CPU. One that is lost, with its process, its machine or its connection,
-is replaced by a new one, as in the other engines; Ray is asked to repeat nothing, so that no row comes twice. Importing
-this module imports Ray.
+is replaced by a new one, as in the other engines; Ray is asked to repeat nothing, so that no transition comes twice.
+Importing this module imports Ray.
 """
 
 import contextlib
@@ -17,13 +17,10 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError
 
 from lsp.config import ConfigError, ExecutorsConfig
-from lsp.envs import EnvironmentFault
-from lsp.executors.async_workers import Fleet
-from lsp.executors.collector import Actor, Collector
+from lsp.executors.async_workers import PolicyMaker, make_pool, make_server_maker
 from lsp.executors.executor import Executor
-from lsp.executors.inproc import InProcess
-from lsp.executors.worker_pool import Groups, WorkerDied
-from lsp.types import EnvSpec, Order
+from lsp.executors.worker_pool import Service, WorkerDied, WorkerPool
+from lsp.types import EnvSpec, RolloutRequest
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,15 +28,15 @@ ROOT = Path(__file__).parents[2]
 class RayWorker:
     """The learner's end of an actor."""
 
-    def __init__(self, make_service: Callable[[], Any], share: Callable[[Order], Any]) -> None:
-        """Start the actor, without waiting for it; `share` puts an order's parameters where all actors find them."""
+    def __init__(self, make: Callable[[], Any], share: Callable[[RolloutRequest], Any]) -> None:
+        """Start the actor, without waiting for it; `share` puts a request's parameters where all actors find them."""
         self._share = share
-        self._actor = _Serving.options(num_cpus=1, max_restarts=0, max_task_retries=0).remote(make_service)
+        self._actor = _Serving.options(num_cpus=1, max_restarts=0, max_task_retries=0).remote(make)
         self.answers: deque[Any] = deque()
 
     def send(self, request: str, argument: Any = None) -> None:
         """Ask for something."""
-        if isinstance(argument, Order) and argument.leaves is not None:
+        if isinstance(argument, RolloutRequest) and argument.leaves is not None:
             argument = argument._replace(leaves=self._share(argument))
         self.answers.append(self._actor.answer.remote(request, argument))
 
@@ -67,75 +64,44 @@ class RayWorker:
             ray.kill(self._actor)
 
 
-class _Service:
-    """Answers requests with the methods of what `make` makes, at the first of them."""
+class _SharingService(Service):
+    """Fetches the parameters that a request refers to."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make, self._made = make, None
-
-    def answer(self, request: str, argument: Any) -> Any:
-        if isinstance(argument, Order) and isinstance(argument.leaves, ray.ObjectRef):
+    def answer(self, request: str, argument: Any = None) -> Any:
+        if isinstance(argument, RolloutRequest) and isinstance(argument.leaves, ray.ObjectRef):
             argument = argument._replace(leaves=ray.get(argument.leaves))
-        try:
-            if self._made is None:
-                self._made = self._make()
-            return getattr(self._made, request)(*([] if argument is None else [argument]))
-        except (EnvironmentFault, ConfigError) as error:
-            return error
+        return super().answer(request, argument)
 
     def process_id(self) -> int:
         return os.getpid()
 
 
-_Serving = ray.remote(_Service)
-
-
-def _make_group(make_executor: Callable[[int, int], Executor], part: range, incarnation: int) -> InProcess:
-    return InProcess(lambda i: make_executor(i, incarnation), len(part), part.start, incarnation)
-
-
-def _make_collector(
-    make_executor: Callable[[int, int], Executor],
-    make_actor: Callable[[EnvSpec, range, int], Actor],
-    steps: int,
-    part: range,
-    incarnation: int,
-) -> Collector:
-    executors = _make_group(make_executor, part, incarnation)
-    return Collector(executors, make_actor(executors.spec, part, incarnation), steps)
+_Serving = ray.remote(_SharingService)
 
 
 def make_ray(
     config: ExecutorsConfig,
     make_executor: Callable[[int, int], Executor],
-    make_actor: Callable[[EnvSpec, range, int], Actor] | None,
+    make_policy: PolicyMaker | None,
     spec: EnvSpec,
-) -> Groups:
+) -> WorkerPool:
     """The executors of a configuration on the cluster at its address, or on one that lives as long as they do.
 
     Raises ConfigError: no such cluster, or not enough CPUs in it.
     """
-    began = not ray.is_initialized()
-    if began:
+    started = not ray.is_initialized()
+    if started:
         _connect(config)
     cpus = int(ray.cluster_resources().get("CPU", 0))
     workers = config.workers or min(config.count, cpus)
     if not 0 < workers <= cpus:
         raise ConfigError(f"--executors.workers={workers}: the cluster has {cpus} CPUs, and a worker takes one")
-    share, finish = _Sharing(), ray.shutdown if began else None
-    if config.mode != "async":
+    make, share = make_server_maker(config, make_executor, make_policy), _Sharing()
 
-        def launch(part: range, incarnation: int) -> RayWorker:
-            return RayWorker(partial(_make_group, make_executor, part, incarnation), share)
+    def launch(part: range, incarnation: int) -> RayWorker:
+        return RayWorker(partial(make, part, incarnation), share)
 
-        return Groups(launch, spec, config.count, workers, finish, config.timeout)
-    assert make_actor is not None
-    make_collector = partial(_make_collector, make_executor, make_actor, config.chunk)
-
-    def launch_collector(part: range, incarnation: int) -> RayWorker:
-        return RayWorker(partial(make_collector, part, incarnation), share)
-
-    return Fleet(launch_collector, wait, spec, config.count, workers, config.in_flight, finish, config.timeout)
+    return make_pool(config, launch, wait, spec, workers, ray.shutdown if started else None)
 
 
 def _connect(config: ExecutorsConfig) -> None:
@@ -146,7 +112,7 @@ def _connect(config: ExecutorsConfig) -> None:
 
 
 def join(address: str, flag: str, **options: Any) -> None:
-    """Connect to the cluster at `address`, or begin one, "local", on this machine. Raises ConfigError naming `flag`."""
+    """Connect to the cluster at `address`, or start one, "local", on this machine. Raises ConfigError naming `flag`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     if address == "local":  # without an address Ray would join whatever cluster it finds noted down on this machine
@@ -163,9 +129,9 @@ class _Sharing:
     def __init__(self) -> None:
         self._version, self._reference = -1, None
 
-    def __call__(self, order: Order) -> Any:
-        if order.version != self._version:
-            self._version, self._reference = order.version, ray.put(order.leaves)
+    def __call__(self, request: RolloutRequest) -> Any:
+        if request.version != self._version:
+            self._version, self._reference = request.version, ray.put(request.leaves)
         return self._reference
 
 

@@ -1,8 +1,9 @@
 """The queue between the study's executors and its learner, with its error.
 
 Its key was the terminal flag, of which TensorFlow's PriorityQueue serves the smallest first, and the learner left half
-of its 10,000 places filled. So a row that ends an episode is served only when nothing else is in the queue: not before
-as many of them have gathered as the learner leaves there. Until then nothing is learned from a fall but the way to it.
+of its 10,000 places filled. So a transition that ends an episode is served only when nothing else is in the queue: not
+before as many of them have accumulated as the learner leaves there. Until then nothing is learned from a fall but the
+way to it.
 """
 
 from collections import deque
@@ -16,50 +17,50 @@ from lsp.types import ActionSample, Chunk, Executors
 
 
 class Entry(NamedTuple):
-    """A row in the queue."""
+    """A transition in the queue."""
 
-    row: np.ndarray  # f32[W]
+    packed: np.ndarray  # f32[W]
     discounted_return: np.ndarray  # f32[]
     origin: np.ndarray  # i64[3]
 
 
 class TerminalsLast(Executors):
-    """Executors whose rows pass through the queue: as many come out of a step as went in, once it is filled."""
+    """Executors whose transitions pass through the queue: as many come out of a step as went in, once it is filled."""
 
     def __init__(self, executors: Executors, length: int = QUEUED) -> None:
-        """Take over `executors`, closed with this object; `length` rows stay in the queue."""
+        """Take over `executors`, closed with this object; `length` transitions stay in the queue."""
         self.spec = executors.spec
         self._executors, self._length = executors, length
-        self._discount = self.spec.observation_dim + self.spec.action_dim + 1  # its place in a row
-        self._queues: tuple[deque[Entry], deque[Entry]] = deque(), deque()  # by whether a row is terminal
+        self._discount = self.spec.observation_dim + self.spec.action_dim + 1  # its place in a packed transition
+        self._queues: tuple[deque[Entry], deque[Entry]] = deque(), deque()  # by whether a transition is terminal
 
     def reset(self) -> np.ndarray:
         """Start every environment, f32[E, S]."""
         return self._executors.reset()
 
     def step(self, actions: ActionSample) -> Chunk:
-        """Step every environment once; the rows are those whose turn it is."""
+        """Step every environment once; the transitions are those whose turn it is."""
         chunk = self._executors.step(actions)
         if chunk.complete:
-            self._push(map(Entry, chunk.rows, chunk.returns, chunk.origins))
+            self._push(map(Entry, chunk.packed, chunk.returns, chunk.origins))
         if sum(map(len, self._queues)) < self._length + len(chunk.observations):
-            return chunk._replace(rows=chunk.rows[:0], origins=chunk.origins[:0], complete=False)
+            return chunk._replace(packed=chunk.packed[:0], origins=chunk.origins[:0], complete=False)
         served = [(self._queues[0] or self._queues[1]).popleft() for _ in chunk.observations]
-        rows, returns, origins = map(np.stack, zip(*served, strict=True))
-        return chunk._replace(rows=rows, returns=returns, origins=origins)
+        packed, returns, origins = map(np.stack, zip(*served, strict=True))
+        return chunk._replace(packed=packed, returns=returns, origins=origins)
 
     def _push(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            self._queues[int(entry.row[self._discount] == 0)].append(entry)
+            self._queues[int(entry.packed[self._discount] == 0)].append(entry)
 
     def set_reward(self, reward: str) -> None:
-        """Reward steps in this way from now on; the queue begins anew."""
+        """Reward steps in this way from now on; the queue is emptied."""
         self._executors.set_reward(reward)
         for queue in self._queues:
             queue.clear()
 
     def stats(self) -> dict[str, int]:
-        """As the executors', and how many terminal rows wait."""
+        """As the executors', and how many terminal transitions wait."""
         return self._executors.stats() | {"terminals_queued": len(self._queues[1])}
 
     def get_state(self) -> dict[str, Any]:
@@ -69,7 +70,7 @@ class TerminalsLast(Executors):
         return self._executors.get_state() | {"queue": queue}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from `get_state`'s result."""
+        """Continue from `get_state`'s result."""
         self._executors.set_state({name: value for name, value in state.items() if name != "queue"})
         for queue in self._queues:
             queue.clear()

@@ -1,12 +1,11 @@
 """Executors in groups, each group in a worker that may die: what the engines of more than one process share.
 
 A worker that dies, or does not answer for too long, is started again, and its executors begin new episodes. The step
-that it was in, and the rows that waited in it for their n-step returns, are lost with it before they were data. What it
-had handed over was data once, and the rows of its successor have another incarnation in their `origins`, so that
-nothing counts twice.
+that it was in, and the transitions that waited in it for their n-step returns, are lost with it before they were data.
+What it had handed over was data once, and the transitions of its successor have another incarnation in their `origins`,
+so that nothing counts twice.
 """
 
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault
 from lsp.types import ActionSample, Chunk, EnvSpec, Executors
 
@@ -58,29 +58,55 @@ def split(count: int, groups: int) -> list[range]:
     return [range(*pair) for pair in pairwise(bounds)]
 
 
-class Groups(Executors):
+class Service:
+    """The worker's end: answers requests with the methods of what `make` makes at the first of them."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        """Make nothing yet: what goes wrong in making is the answer to a request."""
+        self._make, self._made = make, None
+
+    def answer(self, request: str, argument: Any = None) -> Any:
+        """What the method of that name returns, or the exception that it raised, if that is one to tell the learner."""
+        try:
+            if self._made is None:
+                self._made = self._make()
+            return getattr(self._made, request)(*([] if argument is None else [argument]))
+        except (EnvironmentFault, ConfigError) as error:
+            return error
+
+    def close(self) -> None:
+        """Close every environment."""
+        if self._made is not None:
+            self._made.close()
+
+
+class WorkerPool(Executors):
     """Steps groups of executors at the same time."""
 
     def __init__(
         self,
         launch: Callable[[range, int], Worker],
         spec: EnvSpec,
-        count: int,
+        config: ExecutorsConfig,
         workers: int,
         finish: Callable[[], None] | None = None,
-        timeout: float = math.inf,
     ) -> None:
-        """Start all workers; `launch` starts the one of some executors in an incarnation, and does not wait for it.
+        """Start all workers.
 
-        `finish` is called when all have been closed; a worker that is silent for `timeout` seconds counts as dead.
+        Args:
+          launch: starts the worker of some executors in an incarnation, and does not wait for it.
+          spec: sizes of the environment.
+          config: how many executors there are, and after how many silent seconds a worker counts as dead.
+          workers: that share the executors.
+          finish: called when all have been closed.
         """
         self.spec = spec
         self._finish = finish
         self._launch = launch
-        self._parts = split(count, workers)
+        self._parts = split(config.count, workers)
         self._workers: list[Worker] = []
         self._incarnations = [0] * workers
-        self._timeout = timeout
+        self._timeout = config.timeout
         self._silence = [0.0] * workers  # seconds that each has owed an answer
         self._deaths = self._restarts = 0
         self._reward: str | None = None  # where it is no longer that of `launch`
@@ -92,7 +118,7 @@ class Groups(Executors):
         return np.concatenate(self._ask("reset", [None] * len(self._parts)))
 
     def step(self, actions: ActionSample) -> Chunk:
-        """Step every environment once; those of a new worker repeat the action until its rows are complete too."""
+        """Step every environment once; those of a new worker repeat the action until theirs are complete too."""
         shares = [ActionSample(*(each[part.start : part.stop] for each in actions)) for part in self._parts]
         chunks: list[Chunk] = self._ask("step", shares)
         episodes = [episode for chunk in chunks for episode in chunk.episodes]
@@ -104,7 +130,7 @@ class Groups(Executors):
                 chunks[i] = self._answer(i, "step", shares[i])
                 episodes += chunks[i].episodes
         return Chunk(
-            rows=np.concatenate([chunk.rows for chunk in chunks]),
+            packed=np.concatenate([chunk.packed for chunk in chunks]),
             returns=np.concatenate([chunk.returns for chunk in chunks]),
             observations=np.concatenate([chunk.observations for chunk in chunks]),
             complete=chunks[0].complete,
@@ -122,7 +148,7 @@ class Groups(Executors):
         return {"executor_deaths": self._deaths, "executor_restarts": self._restarts}
 
     def count_on(self, stats: Mapping[str, int]) -> None:
-        """Go on counting from `stats` of workers that these replace."""
+        """Continue counting from `stats` of workers that these replace."""
         self._deaths, self._restarts = stats["executor_deaths"], stats["executor_restarts"]
 
     def get_state(self) -> dict[str, Any]:
@@ -133,7 +159,7 @@ class Groups(Executors):
         return {"executors": executors} | arrays
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from `get_state`'s result, of whatever engine."""
+        """Continue from `get_state`'s result, of whatever engine."""
         if len(state["executors"]) != self._parts[-1].stop:
             raise ValueError(f"a state of {len(state['executors'])} executors for {self._parts[-1].stop}")
         shares = [{name: values[part.start : part.stop] for name, values in state.items()} for part in self._parts]

@@ -1,4 +1,4 @@
-"""The cells of a grid as tasks of a Ray cluster, each a run in a process of its own. Importing this imports Ray."""
+"""The runs of a grid as tasks of a Ray cluster, each a run in a process of its own. Importing this imports Ray."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from lsp.commands import BAD_INPUT, FAULT, INTERRUPTED
 from lsp.config import ConfigError
 from lsp.executors.ray import join
 from lsp.grid import plan
-from lsp.grid.plan import Cell, Grid
+from lsp.grid.plan import Grid, GridRun
 
 RETRIES = 2
 """How often a run whose machine is lost is resumed elsewhere."""
@@ -23,7 +23,7 @@ POLL = 0.5  # seconds
 
 
 def run_all(grid: Grid, address: str, cpus: float, gpus: float) -> list[int]:
-    """Run every cell that is not done, as many at a time as there is room for; returns their exit statuses.
+    """Start every run that is not done, as many at a time as there is room for; returns their exit statuses.
 
     After Ctrl-C the runs in progress write their checkpoints, and the status of all that are not done is INTERRUPTED.
     Raises ConfigError: no such cluster, or none of its machines has so many CPUs and GPUs.
@@ -33,7 +33,7 @@ def run_all(grid: Grid, address: str, cpus: float, gpus: float) -> list[int]:
         _check_room(cpus, gpus)
         task = ray.remote(_do).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
         grid.folder.mkdir(parents=True, exist_ok=True)
-        tasks = {task.remote(grid.folder, cell, os.getcwd()): cell for cell in grid.cells}
+        tasks = {task.remote(grid.folder, planned, os.getcwd()): planned for planned in grid.runs}
         print(f"lsp: {len(tasks)} runs at {address}; what they print: {grid.folder}/*.log", flush=True)
         statuses: dict[str, int] = {}
         try:
@@ -43,7 +43,7 @@ def run_all(grid: Grid, address: str, cpus: float, gpus: float) -> list[int]:
             for reference in tasks:
                 ray.cancel(reference)
             ray.wait(list(tasks), num_returns=len(tasks))
-        return [statuses.get(cell.name, INTERRUPTED) for cell in grid.cells]
+        return [statuses.get(planned.name, INTERRUPTED) for planned in grid.runs]
     finally:
         ray.shutdown()
 
@@ -54,8 +54,8 @@ def _check_room(cpus: float, gpus: float) -> None:
         raise ConfigError(f"--cpus={cpus:g} --gpus={gpus:g}: no machine of the cluster has as many")
 
 
-def _collect(tasks: dict[Any, Cell], statuses: dict[str, int]) -> None:
-    """Wait for all tasks, and note down and tell how each ends."""
+def _collect(tasks: dict[Any, GridRun], statuses: dict[str, int]) -> None:
+    """Wait for all tasks, and record and print how each ends."""
     waiting = list(tasks)
     while waiting:
         ready, waiting = ray.wait(waiting, timeout=POLL)  # returns now and then, for Ctrl-C to be heard
@@ -68,12 +68,12 @@ def _collect(tasks: dict[Any, Cell], statuses: dict[str, int]) -> None:
             print(f"lsp: {len(statuses)} of {len(tasks)}: {name}: {text}", flush=True)
 
 
-def _do(folder: Path, cell: Cell, working_dir: str) -> tuple[int, str]:
-    """On a machine of the cluster: the exit status of a cell, and in words how it ended."""
-    log = folder / f"{cell.name}.log"
+def _do(folder: Path, planned: GridRun, working_dir: str) -> tuple[int, str]:
+    """On a machine of the cluster: the exit status of a run, and in words how it ended."""
+    log = folder / f"{planned.name}.log"
     try:
         os.chdir(working_dir)
-        status, ran = plan.do(folder, cell, partial(_run, log=log))
+        status, ran = plan.do(folder, planned, partial(_run, log=log))
     except (ConfigError, OSError) as error:
         return BAD_INPUT, f"error: {error}"
     if status:

@@ -3,7 +3,7 @@
     python -m lsp.grid --name=tau --agent=sac_lsp --seeds=3 --critic.tau=0.005 --critic.tau=0.01
 
 A flag of `lsp.run` given several times is varied, and every combination is a run (or, with `--seeds`, as many) in
-`runs/NAME`. The same command again goes on: what is done is skipped, what was interrupted is resumed.
+`runs/NAME`. The same command again continues: what is done is skipped, what was interrupted is resumed.
 """
 
 import sys
@@ -41,11 +41,11 @@ def _run(grid: Grid, run: Runner) -> int:
     on_cluster = _cluster(grid)
     statuses = on_cluster() if on_cluster else _one_by_one(grid, run)
     if INTERRUPTED in statuses:
-        print("lsp: stopped; the same command goes on")
+        print("lsp: stopped; the same command continues")
         return INTERRUPTED
-    failed = [cell.name for cell, status in zip(grid.cells, statuses, strict=True) if status]
+    failed = [planned.name for planned, status in zip(grid.runs, statuses, strict=True) if status]
     print(
-        f"lsp: {len(grid.cells) - len(failed)} of {len(grid.cells)} finished: {grid.folder}"
+        f"lsp: {len(grid.runs) - len(failed)} of {len(grid.runs)} finished: {grid.folder}"
         + "".join(f"\n  failed: {name}" for name in failed)
     )
     return FAULT if failed else 0
@@ -53,9 +53,9 @@ def _run(grid: Grid, run: Runner) -> int:
 
 def _one_by_one(grid: Grid, run: Runner) -> list[int]:
     statuses: list[int] = []
-    for number, cell in enumerate(grid.cells, start=1):
-        print(f"lsp: {number} of {len(grid.cells)}: {cell.name}", flush=True)
-        outcome = plan.do(grid.folder, cell, run)
+    for number, planned in enumerate(grid.runs, start=1):
+        print(f"lsp: {number} of {len(grid.runs)}: {planned.name}", flush=True)
+        outcome = plan.do(grid.folder, planned, run)
         if not outcome.ran:
             print("lsp: done before")
         statuses.append(outcome.status)

@@ -19,16 +19,16 @@ from lsp.storage.run_folder import locked, read_document
 Runner = Callable[[list[str]], int]  # flags of `lsp.run` to its exit status
 
 
-class Cell(NamedTuple):
-    """One combination of flags."""
+class GridRun(NamedTuple):
+    """A run of the grid: one combination of flags."""
 
     name: str  # of its folder
     flags: list[str]
     steps: int
 
 
-class Outcome(NamedTuple):
-    """How a cell ended."""
+class GridRunEnd(NamedTuple):
+    """How a run of the grid ended."""
 
     status: int  # exit status
     ran: bool = True  # false where it was done before
@@ -38,12 +38,12 @@ class Grid(NamedTuple):
     """What a command line asks for."""
 
     folder: Path
-    cells: list[Cell]
+    runs: list[GridRun]
     own: dict[str, str]  # the values of the grid's own flags
 
 
 def plan(arguments: Sequence[str], own: Mapping[str, str]) -> Grid:
-    """The grid of a command line, every cell of it checked.
+    """The grid of a command line, every run of it checked.
 
     Args:
       arguments: flags of `lsp.run` as --FLAG=VALUE, varied where given several times; @FILE stands for those in a file.
@@ -63,13 +63,13 @@ def plan(arguments: Sequence[str], own: Mapping[str, str]) -> Grid:
     if not name:
         raise ConfigError("a grid needs --name=NAME, which also resumes it")
     varied = {flag for flag, given in texts.items() if len(given) > 1}
-    cells = []
+    runs = []
     for flags in map(list, itertools.product(*texts.values())):
         label = [flag.removeprefix("--") for flag in flags if flag.partition("=")[0] in varied]
-        cells.append(Cell("__".join(label).replace("/", "-") or "run", flags, cli.parse(flags).config.steps))
-    if len({cell.name for cell in cells}) < len(cells):
+        runs.append(GridRun("__".join(label).replace("/", "-") or "run", flags, cli.parse(flags).config.steps))
+    if len({planned.name for planned in runs}) < len(runs):
         raise ConfigError(f"a value is given twice to one of {', '.join(sorted(varied))}")
-    return Grid(Path(runs_dir or "runs") / name, cells, mine)
+    return Grid(Path(runs_dir or "runs") / name, runs, mine)
 
 
 def _expand(argument: str) -> list[str]:
@@ -89,20 +89,20 @@ def _once(arguments: Sequence[str]) -> str:
     return arguments[0].partition("=")[2] if arguments else ""
 
 
-def do(folder: Path, cell: Cell, run: Runner) -> Outcome:
-    """Start a cell, go on with it, or leave it alone where it is done. Raises ConfigError."""
-    target = folder / cell.name
+def do(folder: Path, planned: GridRun, run: Runner) -> GridRunEnd:
+    """Start a run of the grid, resume it, or leave it alone where it is done. Raises ConfigError."""
+    target = folder / planned.name
     seeds = [path.parent for path in target.glob("seed_*/config.json")]
     runs = [path for path in seeds or [target] if (path / "config.json").exists()]
     alive = [path for path in runs if "failed" not in read_document(path)]
     steps = [checkpoint.steps(path / "checkpoints") for path in alive]
-    if runs and all(found and found[-1] >= cell.steps for found in steps):
-        return Outcome(0 if len(alive) == len(runs) else FAULT, ran=False)
+    if runs and all(found and found[-1] >= planned.steps for found in steps):
+        return GridRunEnd(0 if len(alive) == len(runs) else FAULT, ran=False)
     if steps and all(steps):
-        return Outcome(run([f"--resume={target}", f"--steps={cell.steps}"]))
+        return GridRunEnd(run([f"--resume={target}", f"--steps={planned.steps}"]))
     if target.exists():  # ended before its first checkpoint
         _remove(target, runs)
-    return Outcome(run([*cell.flags, f"--runs-dir={folder}", f"--name={cell.name}"]))
+    return GridRunEnd(run([*planned.flags, f"--runs-dir={folder}", f"--name={planned.name}"]))
 
 
 def _remove(target: Path, runs: Sequence[Path]) -> None:

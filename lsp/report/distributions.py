@@ -1,6 +1,5 @@
-"""An episode under a run's newest checkpoint: return laws as its critics predict them, and what followed."""
+"""An episode under a run's newest checkpoint: return distributions as its critics predict them, and what followed."""
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +13,9 @@ from lsp.agents import critics, support
 from lsp.agents.learner import ActorParams
 from lsp.agents.sac_lsp import Prediction, make_predictor
 from lsp.config import ConfigError
-from lsp.storage import checkpoint
+from lsp.storage.checkpoint import CheckpointError
 from lsp.storage.run_folder import read_config
-from lsp.training import growth, resuming
+from lsp.training.loading import load_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,42 +24,39 @@ MAX_STEPS, SEED = 5_000, 12_345
 
 
 class Played(NamedTuple):
-    """An episode of T steps; laws are of the soft return, in scaled reward."""
+    """An episode of T steps; distributions are of the soft return, in scaled reward."""
 
     env: str
     step: int  # of the checkpoint
     support: np.ndarray  # [N]
-    laws: np.ndarray  # [T, N] of the first critic
+    probs: np.ndarray  # [T, N] of the atoms, by the first critic
     means: np.ndarray  # [T]
     returns: np.ndarray  # [T] discounted, entropy costs counted as the critics' targets count them
-    terminated: bool  # else the returns go on, after the last step, with its predicted mean
+    terminated: bool  # else the returns continue after the last step with its predicted mean
 
 
 def play(run_dir: Path) -> Played:
     """Play one episode with the sampled policy of the newest checkpoint. Raises ConfigError."""
     config = read_config(run_dir)
     if config.critic.kind != "categorical" or config.critic.law == "as_written":
-        raise ConfigError(f"{run_dir}: --law needs critics that predict laws, a run of --agent=categorical")
+        raise ConfigError(f"{run_dir}: --law needs critics that predict distributions, a run of --agent=categorical")
     try:
-        arrays, host = resuming.load_latest(run_dir)
-        with closing(envs.make(config.env, **json.loads(config.env_kwargs))) as env:
-            spec, stage = envs.spec_of(env), growth.from_host(host["stage"])
-            recipe = stage.recipe(config, spec)
-            shapes = jax.eval_shape(recipe.agent.init, jax.random.key(0))
-            actor = checkpoint.restore(shapes, arrays, "learner").actor
-            predict = jax.jit(make_predictor(recipe.config, spec, stage.layers))
-            rows, terminated = _episode(env, predict, actor, spec.action_dim)
-    except checkpoint.CheckpointError as error:
+        run = load_run(run_dir)
+    except CheckpointError as error:
         raise ConfigError(str(error)) from error
-    outputs, costs, rewards = (np.array(column, np.float64) for column in zip(*rows, strict=True))
+    actor = run.state.actor
+    predict = jax.jit(make_predictor(run.recipe.config, run.spec, run.stage.layers))
+    with closing(envs.make_env(config)) as env:
+        steps, terminated = _episode(env, predict, actor, run.spec.action_dim)
+    outputs, costs, rewards = (np.array(column, np.float64) for column in zip(*steps, strict=True))
     unit = float(support.scale(actor))  # in which the critics count
     costs, rewards = unit * costs, unit * rewards
-    atoms = unit * np.asarray(critics.make_support(recipe.config.critic), np.float64)
-    laws = np.asarray(jax.nn.softmax(outputs.astype(np.float32)))
-    means = laws @ atoms
+    atoms = unit * np.asarray(critics.make_support(run.recipe.config.critic), np.float64)
+    probs = np.asarray(jax.nn.softmax(outputs.astype(np.float32)))
+    means = probs @ atoms
     last = 0.0 if terminated else float(means[-1])
     followed = returns(rewards, costs, config.gamma, config.n_step, last)
-    return Played(config.env, host["loop"]["step"], atoms, laws, means, followed, terminated)
+    return Played(config.env, run.step, atoms, probs, means, followed, terminated)
 
 
 def _episode(
@@ -69,16 +65,16 @@ def _episode(
     """The first critic's outputs, entropy cost and scaled reward of every step; whether the task ended the episode."""
     rng = np.random.default_rng(SEED)
     observation, _ = env.reset(seed=SEED)
-    rows: list[tuple[np.ndarray, ...]] = []
+    steps: list[tuple[np.ndarray, ...]] = []
     terminated = False
     for _ in range(MAX_STEPS):
         latent = rng.normal(size=action_dim).astype(np.float32)
         said = jax.device_get(predict(actor, np.asarray(observation, np.float32), latent))
         observation, reward, terminated, truncated, _ = env.step(said.env_action)
-        rows.append((said.outputs[0], said.entropy_cost, np.asarray(reward * said.reward_factor)))
+        steps.append((said.outputs[0], said.entropy_cost, np.asarray(reward * said.reward_factor)))
         if terminated or truncated:
             break
-    return rows, bool(terminated)
+    return steps, bool(terminated)
 
 
 def returns(rewards: np.ndarray, costs: np.ndarray, gamma: float, n_step: int, last: float) -> np.ndarray:
@@ -86,7 +82,7 @@ def returns(rewards: np.ndarray, costs: np.ndarray, gamma: float, n_step: int, l
 
         G_t = sum_k gamma^k r_{t+k} - sum_{k = n, 2n, ...} gamma^k cost_{t+k}
 
-    After the last step they go on with `last`: the return that is expected after a time limit, 0 after termination.
+    After the last step they continue with `last`: the return that is expected after a time limit, 0 after termination.
     """
     steps = len(rewards)
     plain, entropy = np.empty(steps + 1), np.zeros(steps + n_step)
@@ -101,7 +97,7 @@ def returns(rewards: np.ndarray, costs: np.ndarray, gamma: float, n_step: int, l
 def summary(played: Played) -> str:
     """In a line, how far predictions are from what followed."""
     error = played.means - played.returns
-    cdf = np.cumsum(played.laws, axis=-1)
+    cdf = np.cumsum(played.probs, axis=-1)
     low, high = (played.support[np.argmax(cdf >= level, axis=-1)] for level in (0.05, 0.95))
     inside = np.mean((played.returns >= low) & (played.returns <= high))
     return (
@@ -112,19 +108,19 @@ def summary(played: Played) -> str:
 
 
 def draw(played: Played) -> "Figure":
-    """Laws as shades, their mean and the returns that followed as lines, over the steps of the episode."""
+    """Distributions as shades, their mean and the returns that followed as lines, over the steps of the episode."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     atoms, steps = played.support, np.arange(len(played.means) + 1)
     edges = np.concatenate([atoms[:1], (atoms[:-1] + atoms[1:]) / 2, atoms[-1:]])
-    shades = axes.pcolormesh(steps - 0.5, edges, played.laws.T, cmap="Blues", rasterized=True)
+    shades = axes.pcolormesh(steps - 0.5, edges, played.probs.T, cmap="Blues", rasterized=True)
     figure.colorbar(shades, label="probability of an atom")
     axes.plot(played.means, color="#0072B2", lw=1.2, label="predicted mean")
-    ending = "" if played.terminated else ", going on as predicted after the time limit"
+    ending = "" if played.terminated else ", continued as predicted after the time limit"
     axes.plot(played.returns, color="#D55E00", lw=1.2, label=f"return that followed{ending}")
-    seen = played.laws.max(axis=0) > 1e-3
+    seen = played.probs.max(axis=0) > 1e-3
     low, high = atoms[seen].min(), atoms[seen].max()
     axes.set_ylim(min(low, played.returns.min()), max(high, played.returns.max()))
     axes.set(xlabel="step of the episode", ylabel="discounted soft return", title=f"{played.env}, step {played.step:,}")

@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from lsp.executors.async_workers import Fleet
+from lsp.executors.async_workers import AsyncWorkers
 from lsp.training.device import Device, RunState
 from lsp.training.loop import latest_metrics
 from lsp.training.seed import Seed, StageChange
-from lsp.types import Episode, Executors, Haul, Recipe
+from lsp.types import Episode, Executors, Recipe, Rollout
 
 PATIENCE = 0.2  # seconds to wait for transitions before looking whether somebody wants to stop
 
@@ -27,7 +27,7 @@ class AsyncLoop:
     """
 
     def __init__(self, device: Device) -> None:
-        """Train the seed of `device`, whose executors are a `Fleet`."""
+        """Train the seed of `device`, whose executors are `AsyncWorkers`."""
         self.device = device
         config = device.recipe.config
         self._ranked = config.replay.kind == "prioritized" and config.replay.initial == "td"
@@ -48,9 +48,9 @@ class AsyncLoop:
         """Take what has arrived, if the pool needs it; returns the episodes that ended."""
         if self._pooled() < self._size:
             workers = workers_of(seed)
-            workers.order(seed.step < self.device.recipe.config.warmup_steps)
-            for haul in workers.poll(PATIENCE):
-                self._receive(haul)
+            workers.request_rollouts(seed.step < self.device.recipe.config.warmup_steps)
+            for rollout in workers.poll(PATIENCE):
+                self._receive(rollout)
         episodes, self._episodes = self._episodes, []
         return episodes
 
@@ -126,13 +126,13 @@ class AsyncLoop:
 
     def _drain(self, seed: Seed) -> None:
         """Receive all that is under way."""
-        for haul in workers_of(seed).drain():
-            self._receive(haul)
+        for rollout in workers_of(seed).drain():
+            self._receive(rollout)
 
-    def _receive(self, haul: Haul) -> None:
-        versions = np.full(len(haul.rows), haul.version)
-        self._pool.append([haul.rows, haul.returns, haul.priorities, haul.origins, versions])
-        self._episodes += haul.episodes
+    def _receive(self, rollout: Rollout) -> None:
+        versions = np.full(len(rollout.packed), rollout.version)
+        self._pool.append([rollout.packed, rollout.returns, rollout.priorities, rollout.origins, versions])
+        self._episodes += rollout.episodes
 
     def _consume(self, seed: Seed) -> None:
         """One dispatch, of the oldest transitions."""
@@ -158,7 +158,7 @@ class AsyncLoop:
         self._published = seed.updates
 
 
-def workers_of(seed: Seed) -> Fleet:
+def workers_of(seed: Seed) -> AsyncWorkers:
     """A seed's executors, which act themselves."""
-    assert isinstance(seed.executors, Fleet)
+    assert isinstance(seed.executors, AsyncWorkers)
     return seed.executors

@@ -35,14 +35,6 @@ def overridden(run_dir: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     return document
 
 
-def load_latest(run_dir: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Arrays and host state of the newest checkpoint. Raises CheckpointError."""
-    path = checkpoint.latest(run_dir / "checkpoints")
-    if path is None:
-        raise checkpoint.CheckpointError(f"{run_dir}: no complete checkpoint to resume from: start a new run")
-    return checkpoint.load(path)
-
-
 def require_same(run_dir: Path, config: Config, host: Mapping[str, Any]) -> None:
     """Raise ConfigError where `config` makes another run than that of a checkpoint, whose host state this is."""
     now = {name: to_text(value) for name, value in to_dict(config).items()}

@@ -22,7 +22,7 @@ from lsp.training.evaluate import Evaluator
 from lsp.training.growth import Stage
 from lsp.training.loop import TrainingLoop
 from lsp.training.seed import Seed
-from lsp.training.worker_policy import make_actor
+from lsp.training.worker_policy import make_policy
 from lsp.types import Episode, Executors, Recipe
 
 
@@ -35,7 +35,7 @@ def env_seeds(config: Config, purpose: str, count: int) -> list[int]:
 
 def make_executors(config: Config, stage: Stage) -> Executors:
     """The executors of a run's seed in one of its stages. Raises ConfigError."""
-    policy = partial(make_actor, config, stage.number, growth.to_host(stage)["layers"])
+    policy = partial(make_policy, config, stage.number, growth.to_host(stage)["layers"])
     return factory.make(config, env_seeds(config, "collect", config.executors.count), policy, stage.number)
 
 

@@ -77,7 +77,7 @@ class Seed:
         chunk = self.executors.step(ActionSample(self.actions[:, :dim], self.actions[:, dim:]))
         self.step += len(chunk.observations)
         if chunk.complete:
-            self.waiting.append((chunk.rows, chunk.returns))
+            self.waiting.append((chunk.packed, chunk.returns))
             self.unsettled += self.budget.take_stale()
         self.observations = chunk.observations
         return chunk.episodes

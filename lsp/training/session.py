@@ -8,7 +8,6 @@ its `config.json` and left out, and the others continue.
 """
 
 import dataclasses
-import json
 import shutil
 import sys
 from collections import deque
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from lsp import envs
 from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
-from lsp.executors.factory import check_rewards, env_spec
+from lsp.executors.factory import check_rewards
 from lsp.storage import checkpoint, provenance, sinks
 from lsp.storage.metrics import Progress
 from lsp.storage.outputs import Outputs
@@ -88,13 +87,13 @@ class Session:
             raise ConfigError(f"--executors.mode={config.executors.mode} does not go with --seeds: {remedy}")
         if stage is None:
             check_rewards(config)
-        spec = env_spec(config)
+        spec = envs.env_spec(config)
         stage = stage or growth.first(config, spec)
         memory.check(config, spec, len(folders))
         recipe = stage.recipe(config, spec)
         device = Device(recipe, spec, list(folders))
         self.loop = LOOPS[config.executors.mode](device)
-        make_env = partial(envs.make, config.env, **json.loads(config.env_kwargs))
+        make_env = partial(envs.make_env, config)
         seeds = env_seeds(config, "evaluate", config.evaluation.episodes)
         self._evaluator = Evaluator(recipe.agent, make_env, config.evaluation.protocols, seeds)
         self.runs = [self._make_run(index, stage, *item) for index, item in enumerate(folders.items())]

@@ -16,10 +16,10 @@ from lsp.training.device import Stream, act, stream_key
 from lsp.types import ActionSample, Agent, EnvSpec
 
 
-def make_actor(
+def make_policy(
     config: Config, stage: int, layers: Sequence[dict[str, Any]], spec: EnvSpec, part: range, incarnation: int
-) -> "JaxActor":
-    """The actor of executors `part` in a process of its own, whose JAX it confines to one thread.
+) -> "JaxPolicy":
+    """The policy of executors `part` in a process of its own, whose JAX it confines to one thread.
 
     `stage` and the descriptions of frozen `layers` are of the layer in training; values come with the parameters.
     """
@@ -27,10 +27,10 @@ def make_actor(
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     jax.config.update("jax_platforms", "cpu")  # a GPU is the learner's
     agent = agents.build(config, spec, tuple(map(stack.from_description, layers)), stage).agent
-    return JaxActor(agent, config, spec, part, incarnation)
+    return JaxPolicy(agent, config, spec, part, incarnation)
 
 
-class JaxActor:
+class JaxPolicy:
     """Acts and ranks under the latest parameters that it was given."""
 
     def __init__(self, agent: Agent, config: Config, spec: EnvSpec, part: range, incarnation: int) -> None:
@@ -41,7 +41,7 @@ class JaxActor:
         scales = latent_scales(config.executors)
         self._act = jax.jit(partial(act, agent, scales=None if scales is None else scales[part.start : part.stop]))
         dims = spec.observation_dim, packing.outcome_dim(spec.goals)
-        self._rank = jax.jit(lambda params, rows, key: agent.priority(params, packing.unpack(rows, *dims), key))
+        self._rank = jax.jit(lambda params, packed, key: agent.priority(params, packing.unpack(packed, *dims), key))
         shapes = jax.eval_shape(lambda key: agent.actor_params(agent.init(key)), jax.random.key(0))
         self._structure = jax.tree.structure(shapes)
         self._ranks = config.replay.kind == "prioritized" and config.replay.initial == "td"
@@ -56,8 +56,8 @@ class JaxActor:
         actions = np.asarray(self._act(self._params, self._root, np.int32(step), observations, np.bool_(random)))
         return ActionSample(actions[:, : self._dim], actions[:, self._dim :])
 
-    def rank(self, rows: np.ndarray, step: int) -> np.ndarray:
+    def rank(self, packed: np.ndarray, step: int) -> np.ndarray:
         """TD errors of packed transitions [n, W], f32[n]; zeros where the replay would not look at them."""
         if not self._ranks:
-            return np.zeros(len(rows), np.float32)
-        return np.asarray(self._rank(self._params, rows, stream_key(self._root, Stream.PRIORITIZE, step)))
+            return np.zeros(len(packed), np.float32)
+        return np.asarray(self._rank(self._params, packed, stream_key(self._root, Stream.PRIORITIZE, step)))

@@ -80,7 +80,7 @@ def test_a_steps_reward_is_that_of_its_outcome(name: str, kwargs: dict[str, str]
 
 
 def test_other_environments_judge_on_the_host() -> None:
-    rules = goals.rules_of(Hilly(heights), "hills")
+    rules = goals.own_rules(Hilly(heights), "hills")
     achieved, goal = np.random.default_rng(0).normal(size=(2, 4, 3, 2)).astype(np.float32)
     assert rules.on_host
     found = rules.reward(achieved, goal, np.zeros((4, 3)))
@@ -94,7 +94,7 @@ def test_a_termination_of_their_own() -> None:
         def compute_terminated(self, achieved_goal: Any, desired_goal: Any, info: Any) -> bool:
             return bool(np.linalg.norm(achieved_goal - desired_goal) < 1)  # of one pair, as gymnasium-robotics does
 
-    rules = goals.rules_of(Ending(heights), "hills")
+    rules = goals.own_rules(Ending(heights), "hills")
     achieved = np.array([[[0.0, 0.0], [0.0, 3.0], [0.5, 0.0]]])
     assert rules.terminated(achieved, np.zeros_like(achieved)).tolist() == [[True, False, True]]
 
@@ -105,6 +105,6 @@ def fails(achieved: Any, desired: Any, info: Any) -> Any:
 
 @pytest.mark.parametrize("judge", [fails, partial(np.dot), lambda a, g, i: np.zeros(3)])
 def test_rewards_that_cannot_be_of_batches(judge: Any) -> None:
-    with pytest.raises(ConfigError, match=r"'hills': its compute_reward cannot judge a batch of goals") as caught:
-        goals.rules_of(Hilly(judge), "hills")
+    with pytest.raises(ConfigError, match=r"'hills': its compute_reward cannot evaluate a batch of goals") as caught:
+        goals.own_rules(Hilly(judge), "hills")
     assert "\n" not in str(caught.value)

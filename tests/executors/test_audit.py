@@ -19,37 +19,37 @@ import numpy as np
 import pytest
 
 from lsp.config.executors import ExecutorsConfig
-from lsp.executors.async_process import make_fleet
-from lsp.executors.async_workers import Fleet
-from lsp.types import Haul
+from lsp.executors.async_workers import AsyncWorkers
+from lsp.executors.process import make_process
+from lsp.types import Rollout
 from tests.executors.test_process import gone, pids
-from tests.support.fleets import COUNT, MAKER, SPEC, NumpyActor, account
+from tests.support.workers import COUNT, MAKER, SPEC, RandomPolicy, account
 
 pytestmark = [pytest.mark.audit, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]
 ROWS = 50_000
-CHUNKS = [16, 512]  # of 512 rows a haul is too large for a message of Ray's: it comes through the shared store
+CHUNKS = [16, 512]  # of 512 rows a rollout is too large for a message of Ray's: it comes through the shared store
 
 
-def collect(fleet: Fleet, after_poll: Callable[[int], None] = lambda rows: None) -> list[Haul]:
+def collect(pool: AsyncWorkers, after_poll: Callable[[int], None] = lambda rows: None) -> list[Rollout]:
     """`ROWS` rows at least, under ever new parameters, and all that is on its way then."""
-    fleet.reset()
-    hauls: list[Haul] = []
+    pool.reset()
+    rollouts: list[Rollout] = []
     rows = version = 0
     while rows < ROWS:
         version += 1
-        fleet.publish([np.full(100_000, version, np.float32)], version)
-        fleet.order(False)
-        hauls += fleet.poll(1.0)
-        rows = sum(len(haul.rows) for haul in hauls)
+        pool.publish([np.full(100_000, version, np.float32)], version)
+        pool.request_rollouts(False)
+        rollouts += pool.poll(1.0)
+        rows = sum(len(rollout.packed) for rollout in rollouts)
         after_poll(rows)
-    return hauls + fleet.drain()
+    return rollouts + pool.drain()
 
 
-def audit(fleet: Fleet, hauls: list[Haul]) -> dict[str, int]:
+def audit(pool: AsyncWorkers, rollouts: list[Rollout]) -> dict[str, int]:
     """Counts over all executors and their incarnations, whose rows are numbered from 0."""
-    found = account(hauls)
-    following = {(executor, life): number for executor, life, number in fleet.get_state()["origins"].tolist()}
+    found = account(rollouts)
+    following = {(executor, life): number for executor, life, number in pool.get_state()["origins"].tolist()}
     counts = {
         "rows": sum(map(len, found.values())),
         "incarnations": len(found),
@@ -58,9 +58,11 @@ def audit(fleet: Fleet, hauls: list[Haul]) -> dict[str, int]:
         # Of those that live: made and not handed over, though nothing is on its way.
         "withheld": sum(abs(number - len(found.get(which, []))) for which, number in following.items()),
         "late": sum(int(np.sum(np.diff(numbers) < 0)) for numbers in found.values()),
-        "misranked": sum(not np.allclose(haul.priorities, haul.version * np.abs(haul.rows[:, -6])) for haul in hauls),
+        "misranked": sum(
+            not np.allclose(rollout.priorities, rollout.version * np.abs(rollout.packed[:, -6])) for rollout in rollouts
+        ),
     }
-    return counts | fleet.stats()
+    return counts | pool.stats()
 
 
 def assert_whole(counts: dict[str, int]) -> None:
@@ -73,11 +75,12 @@ def assert_whole(counts: dict[str, int]) -> None:
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_processes_killed_again_and_again(chunk: int) -> None:
     """At moments that nobody chose: while they collect, write, wait or start up."""
-    config = ExecutorsConfig(engine="process", mode="async", count=COUNT, chunk=chunk)
-    fleet, rng, victims = make_fleet(config, MAKER, NumpyActor, SPEC, 2), np.random.default_rng(0), []
+    config = ExecutorsConfig(engine="process", mode="async", count=COUNT, workers=2, chunk=chunk)
+    pool, rng, victims = make_process(config, MAKER, RandomPolicy, SPEC), np.random.default_rng(0), []
+    assert isinstance(pool, AsyncWorkers)
 
     def kill() -> None:
-        victims.append(pids(fleet)[int(rng.integers(2))])
+        victims.append(pids(pool)[int(rng.integers(2))])
         os.kill(victims[-1], signal.SIGKILL)
 
     def kill_soon(rows: int) -> None:
@@ -87,27 +90,27 @@ def test_processes_killed_again_and_again(chunk: int) -> None:
 
     timers: list[threading.Timer] = []
     try:
-        hauls = collect(fleet, kill_soon)
+        rollouts = collect(pool, kill_soon)
         for timer in timers:
             timer.join()
-        counts = audit(fleet, hauls)
-        victims += pids(fleet)
+        counts = audit(pool, rollouts)
+        victims += pids(pool)
     finally:
-        fleet.close()
+        pool.close()
     assert gone(victims, 0.0)
     assert_whole(counts | {"kills": len(timers)})
     assert counts["executor_restarts"] >= 8 * COUNT // 2
 
 
-def ray_fleet(address: str, chunk: int, workers: int) -> Any:
-    """A fleet on a cluster that is there."""
+def ray_pool(address: str, chunk: int, workers: int) -> Any:
+    """A pool on a cluster that is there."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
     from lsp.executors.ray import make_ray
 
     config = ExecutorsConfig(
         engine="ray", mode="async", address=address, count=COUNT, workers=workers, chunk=chunk, timeout=60.0
     )
-    return make_ray(config, MAKER, NumpyActor, SPEC)
+    return make_ray(config, MAKER, RandomPolicy, SPEC)
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
@@ -119,25 +122,25 @@ def test_a_machine_lost(chunk: int) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     machines = {node.node_id: node for node in (cluster.add_node(num_cpus=2) for _ in range(3))}
     removed: list[str] = []
-    fleet = ray_fleet(cluster.address, chunk, workers=4)
+    pool = ray_pool(cluster.address, chunk, workers=4)
     try:
         placed: list[str] = []
         since: list[float] = []
 
         def remove(rows: int) -> None:
             if rows > ROWS // 3 and not removed:
-                placed.extend(map(machine_of, fleet._workers))
+                placed.extend(map(machine_of, pool._workers))
                 removed.append(placed[0])
                 cluster.remove_node(machines[removed[0]], allow_graceful=False)
                 since.append(time.monotonic())
-            if len(since) == 1 and fleet.stats()["executor_restarts"]:
+            if len(since) == 1 and pool.stats()["executor_restarts"]:
                 since.append(time.monotonic())
 
-        hauls = collect(fleet, remove)
-        counts = audit(fleet, hauls)
-        now = list(map(machine_of, fleet._workers))
+        rollouts = collect(pool, remove)
+        counts = audit(pool, rollouts)
+        now = list(map(machine_of, pool._workers))
     finally:
-        fleet.close()
+        pool.close()
         cluster.shutdown()
     lost = placed.count(removed[0])
     assert_whole(counts | {"actors_lost": lost, "seconds_to_the_first_return": round(since[1] - since[0])})
@@ -194,7 +197,7 @@ def two_machines() -> Iterator[None]:
 
 def drive(address: str, chunk: int) -> None:
     """The learner's side, in a process of its own: says when to cut the cable, and what came."""
-    fleet = ray_fleet(address, chunk, workers=2)
+    pool = ray_pool(address, chunk, workers=2)
     said: list[int] = []
 
     def say(rows: int) -> None:
@@ -202,9 +205,9 @@ def drive(address: str, chunk: int) -> None:
             said.append(rows)
             print("cut", flush=True)
 
-    hauls = collect(fleet, say)
-    print(json.dumps(audit(fleet, hauls)), flush=True)
-    fleet.close()
+    rollouts = collect(pool, say)
+    print(json.dumps(audit(pool, rollouts)), flush=True)
+    pool.close()
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)

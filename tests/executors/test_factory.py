@@ -1,7 +1,6 @@
 """A configuration gets the engine it asks for."""
 
 import dataclasses
-import os
 import pickle
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 from lsp.config import Config, ConfigError, ExecutorsConfig, validate
 from lsp.executors import factory
 from lsp.executors.inproc import InProcess
-from lsp.executors.worker_pool import Groups
+from lsp.executors.process import cores
+from lsp.executors.worker_pool import WorkerPool
 from lsp.types import ActionSample
 
 COUNT = 3
@@ -23,7 +23,7 @@ def config(**executors: Any) -> Config:
 
 
 def test_makers_travel() -> None:
-    maker = factory.ExecutorMaker("lsp/PointMass-v0", {"max_episode_steps": 4}, SEEDS, 0.9, 2)
+    maker = factory.ExecutorMaker(config(), SEEDS)
     copy = pickle.loads(pickle.dumps(maker))
     for index, life in ((0, 0), (2, 0), (2, 1)):
         np.testing.assert_array_equal(copy(index, life).reset(), maker(index, life).reset())
@@ -31,22 +31,18 @@ def test_makers_travel() -> None:
     assert len(np.unique(firsts, axis=0)) == len(firsts)
 
 
-@pytest.mark.parametrize(("workers", "expected"), [(0, min(COUNT, factory.cores())), (2, 2)])
+@pytest.mark.parametrize(("workers", "expected"), [(0, min(COUNT, cores())), (2, 2)])
 def test_engines(workers: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = factory.make(config(), SEEDS)
     assert isinstance(inside, InProcess)
     pool = factory.make(config(engine="process", workers=workers), SEEDS)
     try:
-        assert isinstance(pool, Groups)
+        assert isinstance(pool, WorkerPool)
         assert len(pool._workers) == expected
         assert pool.spec == inside.spec
         np.testing.assert_array_equal(pool.reset(), inside.reset())
     finally:
         pool.close()
-
-
-def test_cores() -> None:
-    assert 1 <= factory.cores() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(

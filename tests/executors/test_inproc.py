@@ -43,10 +43,10 @@ def test_equals_executors_alone(name: str, n_step: int) -> None:
         steps = [each.step(action.env_action[i], action.layer_action[i]) for i, each in enumerate(alone)]
         assert chunk.complete == (number >= n_step)
         if chunk.complete:
-            assert chunk.rows.shape == (COUNT, width)
-            np.testing.assert_array_equal(chunk.rows, [step.row for step in steps], strict=True)
+            assert chunk.packed.shape == (COUNT, width)
+            np.testing.assert_array_equal(chunk.packed, [step.packed for step in steps], strict=True)
         else:
-            assert chunk.rows.size == 0
+            assert chunk.packed.size == 0
         returns = np.array([step.discounted_return for step in steps], np.float32)
         np.testing.assert_array_equal(chunk.returns, returns, strict=True)
         np.testing.assert_array_equal(chunk.observations, [each.observation for each in alone], strict=True)
@@ -65,7 +65,7 @@ def test_rows_are_complete_together_however_short_the_episodes() -> None:
     n_step = 5
     together = group("lsp/PointMass-v0", n_step)
     together.reset()
-    shapes = [together.step(action).rows.shape for action in actions(2)]
+    shapes = [together.step(action).packed.shape for action in actions(2)]
     assert shapes == [(0,)] * (n_step - 1) + [(COUNT, 12)] * (STEPS - n_step + 1)
 
 
@@ -76,7 +76,7 @@ def test_arrays_are_the_takers_own() -> None:
     copies.append(kept[0].copy())
     for action in actions(2):
         chunk = together.step(action)
-        kept += [chunk.rows, chunk.returns, chunk.observations]
+        kept += [chunk.packed, chunk.returns, chunk.observations]
         copies += [array.copy() for array in kept[-3:]]
     np.testing.assert_equal(kept, copies)
 

@@ -5,34 +5,37 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lsp.config import ConfigError
-from lsp.envs import EnvironmentFault
+from lsp.config import ConfigError, ExecutorsConfig
+from lsp.envs import EnvironmentFault, env_spec
 from lsp.executors.executor import Executor
-from lsp.executors.factory import ExecutorMaker, spec_of
 from lsp.executors.inproc import InProcess
-from lsp.executors.process import make_process
-from lsp.executors.worker_pool import Groups, WorkerDied
-from lsp.types import ActionSample
+from lsp.executors.process import cores, make_process
+from lsp.executors.worker_pool import WorkerDied, WorkerPool
+from lsp.types import ActionSample, EnvSpec
 from tests.executors.test_executor import countdown
-from tests.support.fleets import hasten
+from tests.support.workers import hasten, maker
 
 COUNT = 8
 ROOT = Path(__file__).parents[2]
 SHARED = Path("/dev/shm")
 
 
-def maker(env: str) -> ExecutorMaker:
-    return ExecutorMaker(env, {"max_episode_steps": 9}, tuple(range(COUNT)), 0.9, 3)
+POINT_MASS = maker(count=COUNT, limit=9)
+SPEC = env_spec(POINT_MASS.config)
 
 
-POINT_MASS = maker("lsp/PointMass-v0")
-SPEC = spec_of(POINT_MASS)
+def start(
+    make: Callable[[int, int], Executor] = POINT_MASS, spec: EnvSpec = SPEC, count: int = COUNT, **fields: Any
+) -> WorkerPool:
+    """Two workers, or what `fields` of the configuration say."""
+    return make_process(ExecutorsConfig(engine="process", count=count, **({"workers": 2} | fields)), make, None, spec)
 
 
 def actions(dim: int, steps: int) -> list[ActionSample]:
@@ -40,7 +43,7 @@ def actions(dim: int, steps: int) -> list[ActionSample]:
     return [ActionSample(each, each + 10) for each in numbers]
 
 
-def pids(pool: Groups) -> list[int]:
+def pids(pool: WorkerPool) -> list[int]:
     return [worker.process.pid for worker in pool._workers]
 
 
@@ -65,9 +68,9 @@ def is_alive(pid: int) -> bool:
     ("env", "workers", "steps"), [("PointMass", 8, 300), ("PointMass", 2, 300), ("RllabAnt", 2, 40)]
 )
 def test_equal_executors_in_process_to_the_bit(env: str, workers: int, steps: int) -> None:
-    make = maker(f"lsp/{env}-v0")
-    spec = spec_of(make)
-    pool, reference = make_process(make, spec, COUNT, workers), InProcess(make, COUNT)
+    make = maker(f"lsp/{env}-v0", COUNT, limit=9)
+    spec = env_spec(make.config)
+    pool, reference = start(make, spec, workers=workers), InProcess(make, COUNT)
     shared = set(os.listdir(SHARED))
     try:
         np.testing.assert_array_equal(pool.reset(), reference.reset(), strict=True)
@@ -93,7 +96,7 @@ def test_equal_executors_in_process_to_the_bit(env: str, workers: int, steps: in
 def test_killed_workers_come_back() -> None:
     """Killed while they step, again and again, at moments that nobody chose."""
     steps, rng = actions(2, 400), np.random.default_rng(2)
-    pool = make_process(POINT_MASS, SPEC, COUNT, 2)
+    pool = start()
     try:
         pool.reset()
         chunks = []
@@ -106,7 +109,7 @@ def test_killed_workers_come_back() -> None:
     finally:
         pool.close()
     origins = [tuple(origin) for chunk in chunks for origin in chunk.origins.tolist()]
-    assert len(origins) == len(set(origins)) == sum(len(chunk.rows) for chunk in chunks)
+    assert len(origins) == len(set(origins)) == sum(len(chunk.packed) for chunk in chunks)
     lives = {(executor, life) for executor, life, _ in origins}
     for executor, life in lives:
         numbers = [number for at, its, number in origins if (at, its) == (executor, life)]
@@ -116,7 +119,7 @@ def test_killed_workers_come_back() -> None:
 
 def test_a_worker_that_hangs(capfd: pytest.CaptureFixture[str]) -> None:
     """Before the first row is complete, and later."""
-    pool = make_process(POINT_MASS, SPEC, COUNT, 2, 60.0)
+    pool = start(timeout=60.0)
     try:
         pool.reset()
         origins: list[tuple[int, ...]] = []
@@ -139,7 +142,7 @@ def test_a_worker_that_hangs(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_worker_that_does_not_read() -> None:
     """It would hold the learner up in sending."""
-    pool = make_process(POINT_MASS, SPEC, COUNT, 1, 0.5)
+    pool = start(workers=1, timeout=0.5)
     worker = pool._workers[0]
     os.kill(pids(pool)[0], signal.SIGSTOP)
     worker.send("reset", np.zeros(10**6))
@@ -161,7 +164,7 @@ def dying(index: int, incarnation: int) -> Executor:
 
 def test_a_fault_in_an_environment_is_told_as_in_process() -> None:
     spec = countdown().spec
-    pool = make_process(broken, spec, 2, 2)
+    pool = start(broken, spec, 2)
     action = np.zeros((2, 1), np.float32)
     try:
         pool.reset()
@@ -177,28 +180,32 @@ def test_a_fault_in_an_environment_is_told_as_in_process() -> None:
 
 
 def test_an_environment_that_cannot_be_made() -> None:
-    pool = make_process(partial(maker("lsp/PontMass-v0")), SPEC, 1, 1)
+    pool = start(maker("lsp/PontMass-v0"), count=1, workers=1)
     with pytest.raises(ConfigError, match="did you mean lsp/PointMass-v0"):
         pool.reset()
     pool.close()
 
 
 def test_a_worker_that_dies_at_once() -> None:
-    pool = make_process(dying, SPEC, 1, 1)
+    pool = start(dying, count=1, workers=1)
     with pytest.raises(EnvironmentFault, match=r"the worker of executors 0 died \(exit code -9\), 3 times in a row"):
         pool.reset()
     pool.close()
+
+
+def test_cores() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 LEARNER = """
 import signal, sys
 import numpy as np
 from lsp.types import ActionSample
-from tests.executors.test_process import COUNT, POINT_MASS, SPEC, make_process, pids
+from tests.executors.test_process import COUNT, pids, start
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
-    pool = make_process(POINT_MASS, SPEC, COUNT, 2)
+    pool = start()
     pool.reset()
     action = np.zeros((COUNT, 2), np.float32)
     print(*pids(pool), flush=True)

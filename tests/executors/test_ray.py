@@ -13,13 +13,13 @@ from lsp.envs import EnvironmentFault
 from lsp.executors.inproc import InProcess
 from lsp.types import ActionSample
 from tests.executors.test_process import broken, gone
-from tests.support.fleets import (
+from tests.support.workers import (
     CHUNK,
     COUNT,
     DEPTH,
     MAKER,
     SPEC,
-    NumpyActor,
+    RandomPolicy,
     account,
     assert_no_hole_and_no_duplicate,
     hasten,
@@ -43,7 +43,7 @@ def make(workers: int = 2, make_executor: Any = MAKER, **fields: Any) -> Any:
     from lsp.executors.ray import make_ray
 
     config = ExecutorsConfig(engine="ray", count=COUNT, workers=workers, chunk=CHUNK, in_flight=DEPTH, **fields)
-    return make_ray(config, make_executor, NumpyActor, SPEC)
+    return make_ray(config, make_executor, RandomPolicy, SPEC)
 
 
 @pytest.mark.usefixtures("cluster")
@@ -61,28 +61,28 @@ def test_equal_executors_in_process_to_the_bit() -> None:
 
 @pytest.mark.usefixtures("cluster")
 def test_every_row_once_under_kills() -> None:
-    fleet = make(mode="async")
-    fleet.reset()
-    hauls: list[Any] = []
+    pool = make(mode="async")
+    pool.reset()
+    rollouts: list[Any] = []
     for version in range(1, 10**6):
-        fleet.publish([np.full(100_000, version, np.float32)], version)
-        fleet.order(False)
-        hauls += fleet.poll(1.0)
-        assert fleet.in_flight() <= 2 * DEPTH
+        pool.publish([np.full(100_000, version, np.float32)], version)
+        pool.request_rollouts(False)
+        rollouts += pool.poll(1.0)
+        assert pool.in_flight() <= 2 * DEPTH
         if version == 40:
-            victim = fleet._workers[0].process_id()
+            victim = pool._workers[0].process_id()
             os.kill(victim, signal.SIGKILL)
-        if version > 40 and fleet.stats()["executor_restarts"] and len(hauls) > 120:
+        if version > 40 and pool.stats()["executor_restarts"] and len(rollouts) > 120:
             break
-    hauls += fleet.drain()
+    rollouts += pool.drain()
     assert gone([victim])
-    assert fleet.stats() == {"executor_deaths": COUNT // 2, "executor_restarts": COUNT // 2}
-    numbers = account(hauls)
+    assert pool.stats() == {"executor_deaths": COUNT // 2, "executor_restarts": COUNT // 2}
+    numbers = account(rollouts)
     assert_no_hole_and_no_duplicate(numbers)
     assert numbers.keys() >= {(0, 0), (0, 1), (COUNT - 1, 0)}
-    for haul in hauls:
-        np.testing.assert_allclose(haul.priorities, haul.version * np.abs(haul.rows[:, -6]), rtol=1e-6)
-    fleet.close()
+    for rollout in rollouts:
+        np.testing.assert_allclose(rollout.priorities, rollout.version * np.abs(rollout.packed[:, -6]), rtol=1e-6)
+    pool.close()
 
 
 @pytest.mark.usefixtures("cluster")
@@ -99,11 +99,11 @@ def test_an_actor_that_hangs(mode: str) -> None:
         assert len(set(origins)) == len(origins) > 0
     else:
         pool.publish([np.ones(1)], 1)
-        hauls: list[Any] = []
-        while len(hauls) < 100 or not pool.stats()["executor_restarts"]:
-            pool.order(False)
-            hauls += pool.poll(1.0)
-        assert_no_hole_and_no_duplicate(account(hauls + pool.drain()))
+        rollouts: list[Any] = []
+        while len(rollouts) < 100 or not pool.stats()["executor_restarts"]:
+            pool.request_rollouts(False)
+            rollouts += pool.poll(1.0)
+        assert_no_hole_and_no_duplicate(account(rollouts + pool.drain()))
     assert pool.stats() == {"executor_deaths": COUNT // 2, "executor_restarts": COUNT // 2}
     assert gone([victim])
     pool.close()

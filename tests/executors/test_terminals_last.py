@@ -33,7 +33,7 @@ def queued() -> TerminalsLast:
 
 
 def terminal(chunk: Chunk) -> list[bool]:
-    return [bool(row[-2] == 0) for row in chunk.rows]
+    return [bool(row[-2] == 0) for row in chunk.packed]
 
 
 def test_serves_as_a_heap_would() -> None:
@@ -46,11 +46,11 @@ def test_serves_as_a_heap_would() -> None:
         np.testing.assert_array_equal(chunk.observations, raw.observations)
         assert chunk.episodes == raw.episodes
         for i, ended in enumerate(terminal(raw)):
-            heapq.heappush(heap, (ended, step, i, raw.rows[i], raw.returns[i], raw.origins[i]))
+            heapq.heappush(heap, (ended, step, i, raw.packed[i], raw.returns[i], raw.origins[i]))
         assert chunk.complete == (len(heap) >= LENGTH + COUNT)
-        assert len(chunk.rows) == COUNT * chunk.complete
-        expected = [heapq.heappop(heap)[3:] for _ in chunk.rows]
-        for found, wanted in zip(zip(chunk.rows, chunk.returns, chunk.origins, strict=False), expected, strict=False):
+        assert len(chunk.packed) == COUNT * chunk.complete
+        expected = [heapq.heappop(heap)[3:] for _ in chunk.packed]
+        for found, wanted in zip(zip(chunk.packed, chunk.returns, chunk.origins, strict=False), expected, strict=False):
             np.testing.assert_equal(found, wanted)
         ends += terminal(chunk)
         assert ours.stats() == {"terminals_queued": sum(entry[0] for entry in heap)}
@@ -72,7 +72,7 @@ def test_goes_on_with_its_state(pause: int, tmp_path: Path) -> None:
     assert second.stats() == first.stats()
     np.testing.assert_equal(second.get_state()["queue"], first.get_state()["queue"])
     if pause == 30:  # the environments, which cannot be restored, go on otherwise: what is served is older
-        np.testing.assert_equal(second.step(ACTION).rows, first.step(ACTION).rows)
+        np.testing.assert_equal(second.step(ACTION).packed, first.step(ACTION).packed)
 
 
 def test_only_where_it_is_asked_for() -> None:

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsp.envs import EnvironmentFault
-from lsp.executors.factory import ExecutorMaker, spec_of
-from lsp.executors.inproc import InProcess
-from lsp.executors.worker_pool import Groups, WorkerDied, split
+from lsp.config import ExecutorsConfig
+from lsp.envs import EnvironmentFault, env_spec
+from lsp.executors.inproc import InProcess, make_group
+from lsp.executors.worker_pool import WorkerDied, WorkerPool, split
 from lsp.types import ActionSample
+from tests.support.workers import maker
 
 COUNT, STEPS, N_STEP = 5, 23, 3
-MAKER = ExecutorMaker("lsp/PointMass-v0", {"max_episode_steps": 7}, tuple(range(COUNT)), 0.9, N_STEP)
-SPEC = spec_of(MAKER)
+MAKER = maker(count=COUNT)
+SPEC = env_spec(MAKER.config)
 ACTIONS = [
     ActionSample(values, values + 10)
     for values in np.random.default_rng(1).uniform(-1, 1, (STEPS, COUNT, 2)).astype(np.float32)
@@ -28,7 +29,7 @@ class Mortal:
 
     def __init__(self, part: range, incarnation: int, fatal: Callable[[range, int, int, str], bool]) -> None:
         self.part, self.incarnation, self.fatal, self.requests, self.closed = part, incarnation, fatal, 0, False
-        self.executors = InProcess(lambda i: MAKER(i, incarnation), len(part), part.start, incarnation)
+        self.executors = make_group(MAKER, part, incarnation)
 
     def send(self, request: str, argument: Any = None) -> None:
         self.request = request, argument
@@ -50,8 +51,9 @@ class Mortal:
 
 def groups(
     workers: int, fatal: Callable[[range, int, int, str], bool] = lambda *_: False, timeout: float = 60.0
-) -> Groups:
-    return Groups(lambda part, incarnation: Mortal(part, incarnation, fatal), SPEC, COUNT, workers, timeout=timeout)
+) -> WorkerPool:
+    config = ExecutorsConfig(count=COUNT, timeout=timeout)
+    return WorkerPool(lambda part, incarnation: Mortal(part, incarnation, fatal), SPEC, config, workers)
 
 
 @pytest.mark.parametrize(("count", "workers"), [(8, 2), (8, 8), (8, 3), (5, 4), (1, 1)])
@@ -84,10 +86,10 @@ def test_a_death_costs_only_what_was_under_way(workers: int, fatal_request: int)
     chunks = [pool.step(action) for action in ACTIONS]
     lost = len(split(COUNT, workers)[0])
     assert pool.stats() == {"executor_deaths": lost, "executor_restarts": lost}
-    rows = [row for chunk in chunks for row in chunk.rows]
+    rows = [row for chunk in chunks for row in chunk.packed]
     origins = [tuple(origin) for chunk in chunks for origin in chunk.origins.tolist()]
     assert len(rows) == len(set(origins)) == len(origins)
-    assert {chunk.rows.shape for chunk in chunks if chunk.complete} == {(COUNT, 12)}
+    assert {chunk.packed.shape for chunk in chunks if chunk.complete} == {(COUNT, 12)}
     for executor in range(COUNT):
         mine = [origin[1:] for origin in origins if origin[0] == executor]
         lives = {life: [number for at, number in mine if at == life] for life, _ in mine}
@@ -144,9 +146,9 @@ def test_a_new_reward_stays_with_those_that_come_back() -> None:
     pool.set_reward("0*env")
     after = [pool.step(action) for action in ACTIONS[4:]]
     assert pool.stats() == {"executor_deaths": 2, "executor_restarts": 2}
-    assert all(np.all(chunk.rows[:, 6] != 0) for chunk in before if chunk.complete)
+    assert all(np.all(chunk.packed[:, 6] != 0) for chunk in before if chunk.complete)
     assert [chunk.complete for chunk in after[:N_STEP]] == [False] * (N_STEP - 1) + [True]
-    assert all(np.all(chunk.rows[:, 6] == 0) for chunk in after if chunk.complete)
+    assert all(np.all(chunk.packed[:, 6] == 0) for chunk in after if chunk.complete)
     assert {life for chunk in after for _, life, _ in chunk.origins.tolist()} == {0, 1}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lsp.config import ConfigError
 from lsp.grid import command as grid
-from lsp.grid.plan import Cell, Grid
+from lsp.grid.plan import Grid, GridRun
 from lsp.storage.run_folder import locked
 from tests.support.policies import untrained
 
@@ -56,12 +56,12 @@ def test_a_cancelled_run_writes_its_checkpoint(fake_run: Path, monkeypatch: pyte
 def test_what_a_task_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = [0, 1]
     monkeypatch.setattr(cluster, "_run", lambda flags, log: statuses.pop(0))
-    done, new = Cell("done", [], 100), Cell("new", [], 100)
+    done, new = GridRun("done", [], 100), GridRun("new", [], 100)
     untrained(tmp_path / "done")
-    told = [cluster._do(tmp_path, cell, os.getcwd()) for cell in (done, new, new)]
+    told = [cluster._do(tmp_path, planned, os.getcwd()) for planned in (done, new, new)]
     assert told == [(0, "done before"), (0, "finished"), (1, f"failed: see {tmp_path / 'new.log'}")]
     assert statuses == []
-    more = Cell("done", [], 200)
+    more = GridRun("done", [], 200)
     with locked(tmp_path / "done"):
         statuses.append(2)
         assert cluster._do(tmp_path, more, os.getcwd())[0] == 2

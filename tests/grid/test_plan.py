@@ -11,7 +11,7 @@ GRID = ["--env=Pendulum-v1", "--name=g"]
 
 
 def names(*arguments: str) -> list[str]:
-    return [cell.name for cell in plan.plan([*GRID, *arguments], {}).cells]
+    return [planned.name for planned in plan.plan([*GRID, *arguments], {}).runs]
 
 
 def test_names_are_what_differs() -> None:
@@ -23,13 +23,13 @@ def test_names_are_what_differs() -> None:
 def test_the_grids_own_flags() -> None:
     grid = plan.plan([*GRID, "--runs-dir=x", "--seed=1", "--address=a:1"], {"--address": "", "--cpus": "2"})
     assert (grid.folder, grid.own) == (Path("x/g"), {"--address": "a:1", "--cpus": "2"})
-    assert grid.cells[0].flags == ["--env=Pendulum-v1", "--seed=1"]
+    assert grid.runs[0].flags == ["--env=Pendulum-v1", "--seed=1"]
 
 
 def test_switches() -> None:
     """A `--no-` flag stays as it is; one of both kinds is varied."""
-    (cell,) = plan.plan([*GRID, "--no-normalize.observations", "--critic.value-network"], {}).cells
-    assert cell.flags == ["--env=Pendulum-v1", "--no-normalize.observations", "--critic.value-network"]
+    (planned,) = plan.plan([*GRID, "--no-normalize.observations", "--critic.value-network"], {}).runs
+    assert planned.flags == ["--env=Pendulum-v1", "--no-normalize.observations", "--critic.value-network"]
     both = names("--critic.layer-norm=true", "--critic.layer-norm=false")
     assert both == ["critic.layer-norm=true", "critic.layer-norm=false"]
 

@@ -35,8 +35,8 @@ def test_a_picture_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "lsp/RllabAnt-v0, checkpoint at step 80" in capsys.readouterr().out
     assert (tmp_path / "laws" / "plots" / "law.png").read_bytes()[:4] == b"\x89PNG"
     played = distributions.play(tmp_path / "laws")
-    np.testing.assert_allclose(played.laws.sum(axis=-1), 1, atol=1e-5)
-    np.testing.assert_allclose(played.laws @ played.support, played.means, atol=1e-2)
+    np.testing.assert_allclose(played.probs.sum(axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(played.probs @ played.support, played.means, atol=1e-2)
     assert len(played.means) == len(played.returns) <= 40
     scale = metrics.read(tmp_path / "laws" / "metrics.jsonl")[-1]["support_scale"]
     assert scale > 1
@@ -49,6 +49,6 @@ def test_only_runs_of_categorical_critics(tmp_path: Path, capsys: pytest.Capture
 
     write_document(tmp_path / "scalar", {"config": to_dict(Config())})
     assert report.main(["--law", str(tmp_path / "scalar")]) == 2
-    assert "--law needs critics that predict laws" in capsys.readouterr().err
+    assert "--law needs critics that predict distributions" in capsys.readouterr().err
     assert report.main(["--law", str(tmp_path), str(tmp_path)]) == 2
     assert "--law draws one run" in capsys.readouterr().err

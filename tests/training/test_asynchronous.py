@@ -15,8 +15,8 @@ from lsp.training.asynchronous import AsyncLoop
 from lsp.training.device import Device, RunState
 from lsp.training.seed import Seed, StageChange
 from lsp.types import Recipe
-from tests.support.fleets import CHUNK, COUNT, DEPTH, assert_no_hole_and_no_duplicate, local_fleet
 from tests.support.loops import POINT_MASS, Training, make_toy, toy_config, toy_replay
+from tests.support.workers import CHUNK, COUNT, DEPTH, assert_no_hole_and_no_duplicate, local_workers
 
 
 def config(**overrides: Any) -> Config:
@@ -30,14 +30,14 @@ def recipe(**overrides: Any) -> Recipe:
     return Recipe(make_toy(POINT_MASS), toy_replay(), config(**overrides))
 
 
-def make(chosen: Recipe, **fleet: Any) -> Training:
-    executors = local_fleet(**fleet)
+def make(chosen: Recipe, **workers: Any) -> Training:
+    executors = local_workers(**workers)
     loop = AsyncLoop(Device(chosen, executors.spec, [chosen.config.seed]))
     return Training(loop, [Seed(0, chosen.config, executors)])
 
 
-def started(chosen: Recipe, **fleet: Any) -> Training:
-    training = make(chosen, **fleet)
+def started(chosen: Recipe, **workers: Any) -> Training:
+    training = make(chosen, **workers)
     training.start()
     return training
 
@@ -145,12 +145,12 @@ def test_growth(reward: str | None) -> None:
         for ours, theirs in zip(others, before[1:], strict=True):
             np.testing.assert_array_equal(ours, theirs[usable])
     old = loop.seed.executors
-    loop.loop.renew_executors(loop.seed, lambda: local_fleet(workers=3, seed=1), reward or "env")
+    loop.loop.renew_executors(loop.seed, lambda: local_workers(workers=3, seed=1), reward or "env")
     assert loop.seed.executors is not old
     assert loop.seed.executors.stats() == old.stats()
     arrived: list[np.ndarray] = []
     receive = pool_of(loop)._receive
-    pool_of(loop)._receive = lambda haul: (arrived.append(haul.rows), receive(haul))  # type: ignore[method-assign, assignment]
+    pool_of(loop)._receive = lambda rollout: (arrived.append(rollout.packed), receive(rollout))  # type: ignore[method-assign, assignment]
     for _ in range(60):
         loop.advance()
     assert len(set(every)) == len(every) > 200

@@ -66,7 +66,7 @@ def test_every_row_is_sent_once_and_in_order(n_step: int, block: int, monkeypatc
     chunks = record(loop)
     for steps in range(1, 25):
         loop.advance()
-        complete = [chunk.rows for chunk in chunks if chunk.complete]
+        complete = [chunk.packed for chunk in chunks if chunk.complete]
         assert len(complete) == max(0, steps - n_step + 1)
         assert len(dispatched) == len(complete) // block
         assert {rows.shape for _, rows in dispatched} <= {(2 * block, 12)}

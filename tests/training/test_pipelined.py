@@ -1,5 +1,6 @@
 """Acting one dispatch behind: with which parameters, by every engine alike, and exactly resumable."""
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from lsp.executors.factory import ExecutorMaker, spec_of
+from lsp.envs import env_spec
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import make_process
 from lsp.storage import checkpoint
@@ -27,6 +28,7 @@ from tests.support.loops import (
     toy_config,
     toy_recipe,
 )
+from tests.support.workers import maker
 
 STEPS = 40
 
@@ -101,10 +103,11 @@ def test_goes_on_exactly(block: int, tmp_path: Path) -> None:
 def test_engines_are_equal_to_the_bit(schedule: Any) -> None:
     """300 lock-step iterations of a learner whose numbers depend on every transition, every key and their order."""
     recipe = toy_recipe(toy_config(block=1, n_step=3, count=8))
-    maker = ExecutorMaker(recipe.config.env, {"max_episode_steps": 9}, tuple(range(8)), 0.9, 3)
+    make, spec = maker(recipe.config.env, count=8, limit=9), env_spec(recipe.config)
     found = []
     for workers in (0, 8, 2):
-        executors = make_process(maker, spec_of(maker), 8, workers) if workers else InProcess(maker, 8)
+        config = dataclasses.replace(recipe.config.executors, engine="process", workers=workers)
+        executors = make_process(config, make, None, spec) if workers else InProcess(make, 8)
         try:
             device = Device(recipe, executors.spec, [recipe.config.seed])
             loop = Training(Loop(device, schedule()), [Seed(0, recipe.config, executors)])

@@ -95,8 +95,3 @@ def test_lines_are_cut_back_and_a_shorter_file_is_an_error(tmp_path: Path) -> No
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
     with pytest.raises(checkpoint.CheckpointError, match=r"metrics.jsonl"):
         resuming.drop_lines(tmp_path, {"metrics": 24})
-
-
-def test_a_run_without_a_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(checkpoint.CheckpointError, match="no complete checkpoint to resume from: start a new run"):
-        resuming.load_latest(tmp_path)

@@ -55,7 +55,7 @@ def test_stopped_and_resumed(straight: Path, tmp_path: Path, monkeypatch: Any, c
             signal_at(patch, step, number)
             assert run.main(arguments) == 130
         out, err = capfd.readouterr()
-        assert f"to go on: python -m lsp.run --resume={folder}\n" in out
+        assert f"to continue: python -m lsp.run --resume={folder}\n" in out
         assert "\nstopping after this step" in err
         assert f"writing a checkpoint at step {step:,}" in err
         assert newest(folder).name == str(step)

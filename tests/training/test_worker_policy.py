@@ -11,7 +11,7 @@ import pytest
 from lsp import agents, packing
 from lsp.agents import stack
 from lsp.training.device import Stream, act, stream_key
-from lsp.training.worker_policy import JaxActor, make_actor
+from lsp.training.worker_policy import JaxPolicy, make_policy
 from tests.agents.test_stack import make_layer
 from tests.support.builders import SPEC, make_batch, tiny_config
 
@@ -26,8 +26,8 @@ def learner() -> tuple[Any, Any]:
     return agent, jax.jit(lambda key: agent.actor_params(agent.init(key)))(jax.random.key(3))
 
 
-def loaded(config: Any, params: Any, part: range = range(3), incarnation: int = 0) -> JaxActor:
-    actor = JaxActor(agents.build(config, SPEC).agent, config, SPEC, part, incarnation)
+def loaded(config: Any, params: Any, part: range = range(3), incarnation: int = 0) -> JaxPolicy:
+    actor = JaxPolicy(agents.build(config, SPEC).agent, config, SPEC, part, incarnation)
     actor.load([np.asarray(leaf) for leaf in jax.tree.leaves(params)])
     return actor
 
@@ -63,10 +63,10 @@ def test_nothing_is_ranked_for_a_replay_that_would_not_look(learner: tuple[Any, 
     np.testing.assert_array_equal(actor.rank(ROWS, 0), np.zeros(len(ROWS)))
 
 
-def test_make_actor_confines_jax(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_make_policy_confines_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPROC", "")
     monkeypatch.setenv("XLA_FLAGS", "--xla_a=b")
-    assert isinstance(make_actor(CONFIG, 0, (), SPEC, range(2), 0), JaxActor)
+    assert isinstance(make_policy(CONFIG, 0, (), SPEC, range(2), 0), JaxPolicy)
     assert os.environ["NPROC"] == "1"
     assert os.environ["XLA_FLAGS"] == "--xla_a=b --xla_cpu_multi_thread_eigen=false"
 
@@ -78,7 +78,7 @@ def test_actors_of_a_layer_above(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = (make_layer(0), make_layer(1))
     agent = agents.build(CONFIG, SPEC, layers, 1).agent
     params = jax.jit(lambda key: agent.actor_params(agent.init(key)))(jax.random.key(3))
-    actor = make_actor(CONFIG, 1, [stack.describe(layer) for layer in layers], SPEC, range(3), 0)
+    actor = make_policy(CONFIG, 1, [stack.describe(layer) for layer in layers], SPEC, range(3), 0)
     actor.load([np.asarray(leaf) for leaf in jax.tree.leaves(params)])
     expected = jax.jit(partial(act, agent))(params, actor._root, np.int32(2), OBSERVATIONS, np.bool_(False))
     found = np.concatenate(actor.act(OBSERVATIONS, 2, False), axis=1)

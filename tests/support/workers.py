@@ -1,25 +1,36 @@
 """Asynchronous workers without processes and without JAX, and an account of what they delivered."""
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from lsp.executors.async_workers import Fleet
-from lsp.executors.collector import Collector
-from lsp.executors.factory import ExecutorMaker, spec_of
-from lsp.executors.inproc import InProcess
-from lsp.executors.worker_pool import Groups, WorkerDied
-from lsp.types import ActionSample, Haul
+from lsp.config import Config, ExecutorsConfig
+from lsp.envs import env_spec
+from lsp.executors.async_workers import AsyncWorkers, Collector
+from lsp.executors.factory import ExecutorMaker
+from lsp.executors.inproc import make_group
+from lsp.executors.worker_pool import WorkerDied, WorkerPool
+from lsp.types import ActionSample, Rollout
 
 COUNT, CHUNK, DEPTH = 6, 4, 2
-MAKER = ExecutorMaker("lsp/PointMass-v0", {"max_episode_steps": 7}, tuple(range(COUNT)), 0.9, 3)
-SPEC = spec_of(MAKER)
 
 
-class NumpyActor:
-    """Acts at random from a seed and the parameters; a row's priority is its reward's size times the parameters'."""
+def maker(env: str = "lsp/PointMass-v0", count: int = COUNT, limit: int = 7) -> ExecutorMaker:
+    """Executors of 3-step returns, in episodes of `limit` steps."""
+    config = Config(env=env, env_kwargs=json.dumps({"max_episode_steps": limit}), gamma=0.9, n_step=3)
+    return ExecutorMaker(config, tuple(range(count)))
+
+
+MAKER = maker()
+SPEC = env_spec(MAKER.config)
+CONFIG = ExecutorsConfig(engine="process", mode="async", count=COUNT, chunk=CHUNK, in_flight=DEPTH)
+
+
+class RandomPolicy:
+    """Acts at random from a seed and the parameters; priorities are |reward| times the parameters'."""
 
     def __init__(self, spec: Any, part: range, incarnation: int) -> None:
         self.dim, self.seed, self.weight = spec.action_dim, (part.start, incarnation), np.nan
@@ -32,16 +43,16 @@ class NumpyActor:
         actions = rng.uniform(-1, 1, (len(observations), self.dim)).astype(np.float32)
         return ActionSample(actions, actions + 10)
 
-    def rank(self, rows: np.ndarray, step: int) -> np.ndarray:
-        return np.abs(rows[:, -6]) * np.float32(self.weight)
+    def rank(self, packed: np.ndarray, step: int) -> np.ndarray:
+        return np.abs(packed[:, -6]) * np.float32(self.weight)
 
 
 class LocalWorker:
     """Answers in this process, one after the other; it dies of the requests that `fatal` names by incarnation."""
 
     def __init__(self, part: range, incarnation: int, fatal: Callable[[int, int, int], bool]) -> None:
-        executors = InProcess(lambda i: MAKER(i, incarnation), len(part), part.start, incarnation)
-        self.collector = Collector(executors, NumpyActor(SPEC, part, incarnation), CHUNK)
+        executors = make_group(MAKER, part, incarnation)
+        self.collector = Collector(executors, RandomPolicy(SPEC, part, incarnation), CHUNK)
         self.part, self.incarnation, self.fatal = part, incarnation, fatal
         self.requests: deque[tuple[str, Any]] = deque()
         self.answered, self.most = 0, 0
@@ -64,17 +75,19 @@ class LocalWorker:
         self.collector.close()
 
 
-def local_fleet(workers: int = 2, fatal: Callable[[int, int, int], bool] = lambda *_: False, seed: int = 0) -> Fleet:
-    """A fleet whose workers answer in an order that nobody knows."""
+def local_workers(
+    workers: int = 2, fatal: Callable[[int, int, int], bool] = lambda *_: False, seed: int = 0
+) -> AsyncWorkers:
+    """Workers that answer in an order that nobody knows."""
     rng = np.random.default_rng(seed)
 
     def wait(busy: Any, timeout: float) -> list[int]:
         return [int(rng.integers(len(busy)))] if busy else []
 
-    return Fleet(lambda part, life: LocalWorker(part, life, fatal), wait, SPEC, COUNT, workers, DEPTH)
+    return AsyncWorkers(lambda part, life: LocalWorker(part, life, fatal), wait, SPEC, CONFIG, workers)
 
 
-def hasten(pool: Groups, seconds: float) -> None:
+def hasten(pool: WorkerPool, seconds: float) -> None:
     """Let it wait so long until a worker has been replaced; the new one takes longer than that to start up."""
     launch, timeout = pool._launch, pool._timeout
 
@@ -85,11 +98,11 @@ def hasten(pool: Groups, seconds: float) -> None:
     pool._timeout, pool._launch = seconds, launch_in_peace
 
 
-def account(hauls: Iterable[Haul]) -> dict[tuple[int, int], list[int]]:
+def account(rollouts: Iterable[Rollout]) -> dict[tuple[int, int], list[int]]:
     """Row numbers of every executor in every incarnation, in order of arrival."""
     found: dict[tuple[int, int], list[int]] = {}
-    for haul in hauls:
-        for executor, life, number in haul.origins.tolist():
+    for rollout in rollouts:
+        for executor, life, number in rollout.origins.tolist():
             found.setdefault((executor, life), []).append(number)
     return found
 
