@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from lsp.agents import REGISTRY, presets
+from lsp.agents import AGENTS, presets
 from lsp.config import Config, ConfigError, from_dict, schema, stages, to_dict, validate
 
 PROGRAM = "python -m lsp.run"
@@ -146,7 +146,7 @@ class _Page:
 
 def _print_help(preset: Config) -> None:
     description = (
-        f"Train an agent: {schema.one_of(REGISTRY)}. Lists have commas (256,256); a switch is --x, --no-x or --x=false."
+        f"Train an agent: {schema.one_of(AGENTS)}. Lists have commas (256,256); a switch is --x, --no-x or --x=false."
         f"\n\nDefaults shown are those of --agent={preset.agent} --preset={preset.preset}."
     )
     registry = ConstructorRegistry()
