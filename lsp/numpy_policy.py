@@ -24,16 +24,15 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"relu": lambda x: 
 
 def affine(layer: Mapping[str, Any], y: np.ndarray, shift: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
     """y * exp(s) + t, [..., n], with s bounded as m * tanh(s / m) where m is finite."""
-    bound = float(layer["max_log_scale"])
-    if np.isfinite(bound):
-        log_scale = bound * np.tanh(log_scale / bound)
-    return np.asarray(y * np.exp(log_scale) + shift)
+    return np.asarray(y * np.exp(_bounded(layer, log_scale)) + shift)
 
 
 def spline(layer: Mapping[str, Any], y: np.ndarray, *outputs: np.ndarray) -> np.ndarray:
     """A monotone rational-quadratic spline of each number of y, [..., n]; the identity outside [-b, b]."""
     bound, least = layer["tail_bound"], layer["min_slope"]
-    widths, heights, slopes = (part.reshape(*y.shape, part.shape[-1] // y.shape[-1]) for part in outputs)
+    widths, heights, slopes = (
+        _bounded(layer, part).reshape(*y.shape, part.shape[-1] // y.shape[-1]) for part in outputs
+    )
     x_knots, y_knots = (_knots(sizes, bound, layer["min_bin_share"]) for sizes in (widths, heights))
     slopes = np.logaddexp(0.0, slopes + np.log(np.expm1(1.0 - least))) + least  # of zero: 1
     slopes = np.pad(slopes, [(0, 0)] * y.ndim + [(1, 1)], constant_values=1.0)
@@ -45,6 +44,12 @@ def spline(layer: Mapping[str, Any], y: np.ndarray, *outputs: np.ndarray) -> np.
     ratio, cross = (y1 - y0) / (x1 - x0), z * (1.0 - z)
     inside = y0 + (y1 - y0) * (ratio * z**2 + d0 * cross) / (ratio + (d0 + d1 - 2.0 * ratio) * cross)
     return np.where(np.abs(y) < bound, inside, y).astype(y.dtype)
+
+
+def _bounded(layer: Mapping[str, Any], outputs: np.ndarray) -> np.ndarray:
+    """m*tanh(x/m), in [-m, m]; x itself where the bound m is infinite."""
+    bound = float(layer["max_log_scale"])
+    return bound * np.tanh(outputs / bound) if np.isfinite(bound) else outputs
 
 
 def _knots(sizes: np.ndarray, bound: float, least_share: float) -> np.ndarray:

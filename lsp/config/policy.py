@@ -30,7 +30,7 @@ class FlowConfig:
     """Scale and shift (widths, heights and slopes of a spline) each from a network of its own, as in the study, instead
     of from one network with all outputs."""
     max_log_scale: PositiveOrInf = 2.0
-    """real_nvp: bound m of the log-scale, m*tanh(s/m), in nats; inf leaves it free."""
+    """Bound m of the log-scale, m*tanh(s/m), in nats, and of all that describes a spline; inf leaves them free."""
     num_bins: AtLeastTwo = 8
     """spline: pieces of a dimension's spline; at least 2."""
     tail_bound: Positive = 5.0

@@ -3,6 +3,7 @@
 A kind of flow (`real_nvp`, `spline`) says what bijector transforms one dimension, and how many numbers describe it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -105,6 +106,11 @@ def make_flow(
     return Flow(init, forward_and_log_det, inverse_and_log_det, action_dim)
 
 
+def bounded(outputs: Array, bound: float) -> Array:
+    """m*tanh(x/m), in [-m, m]; x itself where the bound m is infinite."""
+    return bound * jnp.tanh(outputs / bound) if math.isfinite(bound) else outputs
+
+
 def describe(config: FlowConfig, outputs: Mapping[str, int]) -> dict[str, Any]:
     """What `lsp.numpy_policy` must know of the embedding and the conditioners, as JSON values."""
     return {
@@ -112,5 +118,6 @@ def describe(config: FlowConfig, outputs: Mapping[str, int]) -> dict[str, Any]:
         "num_couplings": config.num_couplings,
         "activation": config.activation,
         "separate_nets": config.separate_nets,
+        "max_log_scale": str(config.max_log_scale),  # JSON has no infinity
         "embedding_activate_last": not config.linear_embedding,
     }

@@ -3,12 +3,10 @@
 Dinh et al. (2017), arXiv 1605.08803, Eq. 4 to 8; as a policy: Haarnoja et al. (2018), arXiv 1804.02808.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import distrax
-import jax.numpy as jnp
 
 from lsp.config import FlowConfig
 from lsp.flows import coupling
@@ -26,19 +24,16 @@ def make(config: FlowConfig, observation_dim: int, action_dim: int) -> Flow:
     with (t, s) a network's outputs, s bounded as m*tanh(s/m) where `max_log_scale` m is finite. Zero outputs are the
     identity.
     """
-    bound = config.max_log_scale
 
     def affine(shift: Array, log_scale: Array) -> distrax.Bijector:
-        if math.isfinite(bound):
-            log_scale = bound * jnp.tanh(log_scale / bound)
-        return distrax.ScalarAffine(shift=shift, log_scale=log_scale)
+        return distrax.ScalarAffine(shift=shift, log_scale=coupling.bounded(log_scale, config.max_log_scale))
 
     return coupling.make_flow(config, observation_dim, action_dim, OUTPUTS, affine)
 
 
 def describe(config: FlowConfig) -> dict[str, Any]:
-    """The options that `lsp.numpy_policy` needs, as JSON values; JSON has no infinity."""
-    return coupling.describe(config, OUTPUTS) | {"max_log_scale": str(config.max_log_scale)}
+    """The options that `lsp.numpy_policy` needs, as JSON values."""
+    return coupling.describe(config, OUTPUTS)
 
 
 def make_real_nvp(
