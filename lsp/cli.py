@@ -16,7 +16,7 @@ from dataclasses import dataclass, is_dataclass
 from itertools import pairwise
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from lsp.agents import REGISTRY, presets
+from lsp.agents import AGENTS, presets
 from lsp.config import Config, ConfigError, from_dict, schema, stages, to_dict, validate
 
 PROGRAM = "python -m lsp.run"
@@ -146,7 +146,7 @@ def _print_help(preset: Config) -> None:
     width = min(shutil.get_terminal_size().columns, 120)
     print(f"usage: {PROGRAM} [-h] [--FLAG=VALUE ...]\n")
     switches = "a switch is --x, --no-x or --x=false"
-    print(_fill(f"Train an agent: {schema.one_of(REGISTRY)}. Lists have commas (256,256); {switches}.", width))
+    print(_fill(f"Train an agent: {schema.one_of(AGENTS)}. Lists have commas (256,256); {switches}.", width))
     print(f"\nDefaults shown are those of --agent={preset.agent} --preset={preset.preset}.\n")
     print(*_describe(RunOptions(), "", width), *_describe(preset, "", width), sep="\n")
 

@@ -22,9 +22,10 @@ import numpy as np
 
 from lsp import envs, numpy_policy
 from lsp.agents.learner import make_flat_params
-from lsp.agents.stack import Layer, make_flow
+from lsp.agents.stack import Layer
 from lsp.commands import Parser, status_of
 from lsp.config import Config
+from lsp.flows import registry as flows
 from lsp.numpy_policy import NumpyPolicy
 from lsp.training.loading import load_run
 from lsp.types import Agent, Array, EnvSpec, Params
@@ -65,25 +66,16 @@ def to_numpy(actor: Actor) -> NumpyPolicy:
         "action_dim": actor.spec.action_dim,
         "low": actor.low.tolist(),
         "high": actor.high.tolist(),
-        "layers": [_describe(layer) for layer in actor.layers],
+        "layers": [
+            {"observation_dim": layer.spec.observation_dim, **flows.describe(layer.config)} for layer in actor.layers
+        ],
     }
     weights = {f"{i}/{name}": leaf for i, layer in enumerate(actor.layers) for name, leaf in _weights(layer).items()}
     return NumpyPolicy(description, weights)
 
 
-def _describe(layer: Layer) -> dict[str, Any]:
-    return {
-        "observation_dim": layer.spec.observation_dim,
-        "num_couplings": layer.config.num_couplings,
-        "activation": layer.config.activation,
-        "separate_nets": layer.config.separate_nets,
-        "max_log_scale": str(layer.config.max_log_scale),  # JSON has no infinity
-        "embedding_activate_last": not layer.config.linear_embedding,
-    }
-
-
 def _weights(layer: Layer) -> dict[str, np.ndarray]:
-    flow = make_flow(layer.config, layer.spec)
+    flow = flows.make_flow(layer.config, layer.spec)
     flat = make_flat_params(lambda key: {"policy": flow.init(key)})
     leaves = jax.tree_util.tree_leaves_with_path(flat.unravel(layer.values.params)["policy"])
     found = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}

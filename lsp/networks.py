@@ -1,6 +1,7 @@
 """Flax modules: multilayer perceptrons, coupling conditioners and critic ensembles."""
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import flax.linen as nn
@@ -38,15 +39,15 @@ class MLP(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Shift and log-scale of a coupling from the half that it leaves alone and the observation's embedding.
+    """Parameters of a coupling's bijector, from the half that it leaves alone and the observation's embedding.
 
-        [untouched, embedding] -> hidden layers -> (t, s),   each [..., size]
+        [untouched, embedding] -> hidden layers -> one array [..., N_j] for each of `outputs`
 
-    `separate_nets` computes s and t by two networks, as SAC-LSP's released code does; else they share hidden layers.
-    `zero_init` zeroes the last layer, so that t = s = 0 and the coupling starts as the identity.
+    `separate_nets` computes each output by a network of its own, as SAC-LSP's released code does for shift and
+    log-scale; else they share hidden layers. `zero_init` zeroes the last layer, and with it all outputs.
     """
 
-    size: int
+    outputs: tuple[tuple[str, int], ...]  # names, and how many numbers N_j
     hidden_sizes: Sequence[int]
     activation: str = "relu"
     separate_nets: bool = False
@@ -54,13 +55,13 @@ class Conditioner(nn.Module):
     bias_std: float = 0.0
 
     @nn.compact
-    def __call__(self, untouched: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return (shift, raw log-scale), [..., size] each."""
+    def __call__(self, untouched: jax.Array, embedding: jax.Array) -> tuple[jax.Array, ...]:
+        """Return the outputs, in their order."""
         inputs = jnp.concatenate([untouched, embedding], axis=-1)
         if self.separate_nets:
-            return self._net(inputs, self.size, "shift"), self._net(inputs, self.size, "log_scale")
-        shift, log_scale = jnp.split(self._net(inputs, 2 * self.size, "both"), 2, axis=-1)
-        return shift, log_scale
+            return tuple(self._net(inputs, size, name) for name, size in self.outputs)
+        *ends, total = accumulate(size for _, size in self.outputs)
+        return tuple(jnp.split(self._net(inputs, total, "both"), ends, axis=-1))
 
     def _net(self, inputs: jax.Array, num_outputs: int, name: str) -> jax.Array:
         hidden = MLP(self.hidden_sizes, self.activation, self.bias_std, name=f"{name}_hidden")(inputs)

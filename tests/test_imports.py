@@ -18,7 +18,7 @@ COLLECTING = (*LEARNING, "storage", "envs", "executors")
 LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("types", "config", "numpy_policy"), ()),
     **dict.fromkeys(("packing", "xla", "losses", "categorical", "networks", "normalizers"), ("types",)),
-    "flows": ("types", "networks"),
+    "flows": ("types", "config", "networks"),
     "hierarchy": ("types", "flows", "normalizers"),
     "replay": ("types", "packing", "xla"),
     "agents": ("config", *FORMULAS, "replay"),
@@ -32,7 +32,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("", "cli", "dispatch", "run", "export", "video"), ("",)),
 }
 FOR_TYPE_CHECKING_ONLY = {"types": ("config",)}
-ONLY_IMPORTER = {"distrax": "flows.real_nvp", "tensorflow_probability": "flows.real_nvp"}
+ONLY_IMPORTER = {"distrax": "flows", "tensorflow_probability": "flows"}  # a package: a kind of flow is a bijector there
 
 
 def package(module: str) -> str:
@@ -52,7 +52,7 @@ def allowed(module: str, target: str, guarded: bool) -> bool:
     """Whether `module` may import `target`; `guarded`: for the type checker alone."""
     top, _, inside = target.partition(".")
     if top != "lsp":
-        return top != "" and module == ONLY_IMPORTER.get(top, module)
+        return top != "" and package(module) == ONLY_IMPORTER.get(top, package(module))
     row = (package(module), *LAYERS[package(module)]) + (FOR_TYPE_CHECKING_ONLY.get(module, ()) if guarded else ())
     return "" in row or package(inside) in row
 

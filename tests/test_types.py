@@ -41,7 +41,7 @@ def plain(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: Shaped(leaf.shape, leaf.dtype), tree)
 
 
-@pytest.fixture(params=[(name, preset) for name in agents.REGISTRY for preset in PRESETS], ids="-".join)
+@pytest.fixture(params=[(name, preset) for name in agents.AGENTS for preset in PRESETS], ids="-".join)
 def recipe(request: pytest.FixtureRequest) -> Recipe:
     return agents.build(agents.presets(*request.param), SPEC)
 

@@ -1,7 +1,7 @@
 """The registry of agents; `presets`, which configures one; `build`, which turns a configuration into functions.
 
 An agent is a short file whose `configure` takes a configuration (already of the wanted preset) to the agent's own, and
-one line in `REGISTRY`. What a configuration may say is in `lsp.config`; the switches combine freely.
+one line in `AGENTS`. What a configuration may say is in `lsp.config`; the switches combine freely.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lsp.agents.stack import Layer
     from lsp.types import EnvSpec, Recipe
 
-REGISTRY: dict[str, Callable[[Config], Config]] = {
+AGENTS: dict[str, Callable[[Config], Config]] = {
     "sac_lsp": lambda config: config,
     "prioritized": prioritized.configure,
     "categorical": categorical.configure,
@@ -30,7 +30,7 @@ def presets(agent: str = "sac_lsp", preset: str = "modern") -> Config:
     Raises:
       ConfigError: an unknown agent or preset; the message names the nearest.
     """
-    configure = schema.choose("agent", agent, REGISTRY)
+    configure = schema.choose("agent", agent, AGENTS)
     config = Config(agent=agent, preset=schema.convert("preset", preset, Preset))
     return validate(configure(dissertation(config) if preset == "dissertation" else config))
 

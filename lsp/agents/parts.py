@@ -12,6 +12,7 @@ from lsp.agents import critics, learner, stack
 from lsp.agents.policy import Policy, make_policy
 from lsp.agents.stack import Layer
 from lsp.config import Config
+from lsp.flows.registry import make_flow
 from lsp.types import EnvSpec, Flow, Key
 
 
@@ -37,7 +38,7 @@ def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
 
     `young` names the networks that began when the latest layer was grown, where the others' optimizer went on.
     """
-    flow = stack.make_flow(config.flow, spec)
+    flow = make_flow(config.flow, spec)
     sizes, norm = config.critic.hidden_sizes, config.critic.layer_norm
     head = critics.make_head(config)
     critic, value = (

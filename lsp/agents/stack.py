@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lsp import flows as real_nvp
 from lsp import hierarchy
 from lsp.agents import learner
 from lsp.config import ConfigError, FlowConfig, schema
+from lsp.flows.registry import make_flow
 from lsp.hierarchy import Frozen
 from lsp.types import Array, EnvSpec, Flow, Params, Transition
 
@@ -25,23 +25,6 @@ class Layer(NamedTuple):
     spec: EnvSpec  # of its training
     normalized: bool  # whether it sees normalized observations
     values: Frozen  # flat parameters f32[P] and statistics
-
-
-def make_flow(config: FlowConfig, spec: EnvSpec) -> Flow:
-    """The flow that a configuration asks for."""
-    return real_nvp.make_real_nvp(
-        spec.observation_dim,
-        spec.action_dim,
-        num_couplings=config.num_couplings,
-        hidden_sizes=config.hidden_sizes,
-        embedding_sizes=config.embedding_sizes,
-        max_log_scale=config.max_log_scale,
-        zero_init=config.zero_init,
-        activation=config.activation,
-        separate_nets=config.separate_nets,
-        bias_std=config.bias_std,
-        embedding_activate_last=not config.linear_embedding,
-    )
 
 
 def frozen_flow(config: FlowConfig, spec: EnvSpec, normalized: bool) -> Flow:
@@ -123,7 +106,8 @@ def describe(layer: Layer) -> dict[str, Any]:
 
 def from_description(record: dict[str, Any]) -> Layer:
     """Inverse of `describe`, with zeros for values. Raises ConfigError, KeyError or TypeError of a broken record."""
-    config = schema.build(FlowConfig, record["flow"])
+    # An older version wrote fewer fields, and had flows of one kind.
+    config = schema.build(FlowConfig, schema.flatten(FlowConfig(kind="real_nvp")) | record["flow"])
     spec = EnvSpec(int(record["observation_dim"]), int(record["action_dim"]))
     normalized = bool(record["normalized"])
     shapes = jax.eval_shape(frozen_flow(config, spec, normalized).init, jax.random.key(0))

@@ -109,6 +109,7 @@ def dissertation(config: Config) -> Config:
         warmup_steps=0,
         learning_starts=1_000,
         flow=FlowConfig(
+            kind="real_nvp",
             hidden_sizes=(0,),
             embedding_sizes=(128, 128, 0),
             activation="tanh",

@@ -1,17 +1,25 @@
 """Configuration of the policy: its flow, how it learns, its temperature; sections of `lsp.config`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from lsp.config.schema import Count, Natural, NonNegative, Positive, PositiveOrInf
+from lsp.config.registries import FLOWS
+from lsp.config.schema import AtLeastTwo, Count, Natural, NonNegative, Positive, PositiveOrInf
+
+if TYPE_CHECKING:
+    FlowName = str
+else:  # a type checker cannot know the choices that a registry makes
+    FlowName = Literal[tuple(FLOWS)]
 
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """One layer of the policy: a conditional real-NVP."""
+    """One layer of the policy: a stack of couplings, conditioned on the observation."""
 
+    kind: FlowName = "real_nvp"
+    """What a coupling does to each dimension: scale and shift it, or bend it by a rational-quadratic spline."""
     num_couplings: Count = 2
-    """Affine coupling layers, alternating which half of the action they transform; at least 1."""
+    """Coupling layers, alternating which half of the action they transform; at least 1."""
     hidden_sizes: tuple[Natural, ...] = (32,)
     """Units of each hidden layer of a coupling's conditioner; 0 stands for the action dimension."""
     embedding_sizes: tuple[Natural, ...] = (128, 128, 16)
@@ -19,9 +27,14 @@ class FlowConfig:
     activation: Literal["relu", "tanh"] = "relu"
     """Activation of the conditioners' hidden layers (the embedding always uses ReLU)."""
     separate_nets: bool = False
-    """Scale and shift from two networks, as in the study, instead of one network with two outputs."""
+    """Scale and shift (widths, heights and slopes of a spline) each from a network of its own, as in the study, instead
+    of from one network with all outputs."""
     max_log_scale: PositiveOrInf = 2.0
-    """Bound m of the log-scale, m*tanh(s/m), in nats; inf leaves it free."""
+    """Bound m of the log-scale, m*tanh(s/m), in nats, and of all that describes a spline; inf leaves them free."""
+    num_bins: AtLeastTwo = 8
+    """spline: pieces of a dimension's spline; at least 2."""
+    tail_bound: Positive = 5.0
+    """spline: b; splines map [-b, b] to itself, and are the identity outside."""
     zero_init: bool = True
     """Zero the conditioners' last layer, so that a new layer is the identity."""
     bias_std: NonNegative = 0.0

@@ -131,6 +131,6 @@ def test_build_pairs_agent_and_replay(key: jax.Array) -> None:
 
 
 def test_presets_are_those_of_the_registry() -> None:
-    for name in agents.REGISTRY:
+    for name in agents.AGENTS:
         assert agents.presets(name).preset == "modern"
         assert agents.presets(name, "dissertation").policy.gradient == "likelihood_ratio"
