@@ -88,7 +88,8 @@ def graph(library: Sources) -> dict[str, set[str]]:
     """The modules that each loads itself, when it is imported or later."""
     loads = {}
     for module, source in library.items():
-        names = [target.partition(".")[2] for target, guarded in imports(source) if not guarded and target.split(".")[0] == "lsp"]
+        loaded = (target.partition(".") for target, guarded in imports(source) if not guarded)
+        names = [inside for top, _, inside in loaded if top == "lsp"]
         # The last name is that of a module or of something in one.
         loads[module] = {name if name in library else name.rpartition(".")[0] for name in names} & set(library)
     return loads
