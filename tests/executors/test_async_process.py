@@ -9,7 +9,6 @@ import numpy as np
 
 from lsp.config.executors import ExecutorsConfig
 from lsp.executors.async_process import make_fleet
-from tests.executors.test_process import gone, pids
 from tests.support.fleets import (
     CHUNK,
     COUNT,
@@ -20,7 +19,9 @@ from tests.support.fleets import (
     account,
     assert_no_hole_and_no_duplicate,
     hasten,
+    pids,
 )
+from tests.support.processes import gone
 
 CONFIG = ExecutorsConfig(engine="process", mode="async", count=COUNT, chunk=CHUNK, in_flight=DEPTH)
 

@@ -22,11 +22,10 @@ from lsp.config.executors import ExecutorsConfig
 from lsp.executors.async_process import make_fleet
 from lsp.executors.async_workers import Fleet
 from lsp.types import Haul
-from tests.executors.test_process import gone, pids
-from tests.support.fleets import COUNT, MAKER, SPEC, NumpyActor, account
+from tests.support.fleets import COUNT, MAKER, SPEC, NumpyActor, account, pids
+from tests.support.processes import ROOT, gone
 
 pytestmark = [pytest.mark.audit, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-ROOT = Path(__file__).parents[2]
 ROWS = 50_000
 CHUNKS = [16, 512]  # of 512 rows a haul is too large for a message of Ray's: it comes through the shared store
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +16,13 @@ from lsp.executors.executor import Executor
 from lsp.executors.factory import ExecutorMaker, spec_of
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import make_process
-from lsp.executors.worker_pool import Groups, WorkerDied
+from lsp.executors.worker_pool import WorkerDied
 from lsp.types import ActionSample
-from tests.executors.test_executor import countdown
-from tests.support.fleets import hasten
+from tests.support.environments import broken, countdown
+from tests.support.fleets import hasten, pids
+from tests.support.processes import ROOT, SHARED, gone, is_alive
 
 COUNT = 8
-ROOT = Path(__file__).parents[2]
-SHARED = Path("/dev/shm")
 
 
 def maker(env: str) -> ExecutorMaker:
@@ -38,27 +36,6 @@ SPEC = spec_of(POINT_MASS)
 def actions(dim: int, steps: int) -> list[ActionSample]:
     numbers = np.random.default_rng(1).uniform(-1, 1, (steps, COUNT, dim)).astype(np.float32)
     return [ActionSample(each, each + 10) for each in numbers]
-
-
-def pids(pool: Groups) -> list[int]:
-    return [worker.process.pid for worker in pool._workers]
-
-
-def gone(process_ids: list[int], seconds: float = 10.0) -> bool:
-    """Whether processes end in time; a zombie has ended."""
-    end = time.monotonic() + seconds
-    while alive := [pid for pid in process_ids if is_alive(pid)]:
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return not alive
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.mark.parametrize(
@@ -148,10 +125,6 @@ def test_a_worker_that_does_not_read() -> None:
         worker.receive()
     pool.close()
     assert gone(pids(pool), 0.0)
-
-
-def broken(index: int, incarnation: int) -> Executor:
-    return countdown(fails_at=2 + index + 100 * incarnation)
 
 
 def dying(index: int, incarnation: int) -> Executor:

@@ -12,7 +12,7 @@ from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault
 from lsp.executors.inproc import InProcess
 from lsp.types import ActionSample
-from tests.executors.test_process import broken, gone
+from tests.support.environments import broken
 from tests.support.fleets import (
     CHUNK,
     COUNT,
@@ -24,6 +24,7 @@ from tests.support.fleets import (
     assert_no_hole_and_no_duplicate,
     hasten,
 )
+from tests.support.processes import gone
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # starting Ray takes half a minute

@@ -74,6 +74,10 @@ def local_fleet(workers: int = 2, fatal: Callable[[int, int, int], bool] = lambd
     return Fleet(lambda part, life: LocalWorker(part, life, fatal), wait, SPEC, COUNT, workers, DEPTH)
 
 
+def pids(pool: Groups) -> list[int]:
+    return [worker.process.pid for worker in pool._workers]
+
+
 def hasten(pool: Groups, seconds: float) -> None:
     """Let it wait so long until a worker has been replaced; the new one takes longer than that to start up."""
     launch, timeout = pool._launch, pool._timeout
