@@ -6,7 +6,6 @@ Loops take turns. As the differences are smaller than what a shared machine does
 also added up directly.
 """
 
-import argparse
 import dataclasses
 import io
 import json
@@ -18,10 +17,11 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import jax
+from common import add_settings, announce, configured, parser
 from timing import alternate, core_share, ratio
 
 from lsp.agents import presets
-from lsp.config import Config, validate
+from lsp.config import Config
 from lsp.storage.metrics import Progress
 from lsp.training.run import Run
 
@@ -41,8 +41,7 @@ class Session:
 
     def __init__(self, config: Config, folder: Path, stack: ExitStack) -> None:
         """Train until the first update; `stack` closes everything."""
-        self.config = validate(config)
-        self.run = stack.enter_context(closing(Run(self.config, folder)))
+        self.run = stack.enter_context(closing(Run(config, folder)))
         self.run.loop.start()
         folder.mkdir()
         self.outputs = stack.enter_context(closing(self.run.open()))
@@ -74,16 +73,18 @@ class Session:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agent", default="sac_lsp")
-    parser.add_argument("--env", default="lsp/RllabAnt-v0")
-    parser.add_argument("--capacity", type=int, default=20_000, help="rows of each run's replay")
-    parser.add_argument("--track", nargs="*", default=[], help="sinks to measure, too")
-    parser.add_argument("--steps", type=int, default=1_000, help="environment steps of a round")
-    parser.add_argument("--rounds", type=int, default=9)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--agent", default="sac_lsp")
+    options.add_argument("--env", default="lsp/RllabAnt-v0")
+    options.add_argument("--capacity", type=int, default=20_000, help="rows of each run's replay")
+    options.add_argument("--track", nargs="*", default=[], help="sinks to measure, too")
+    options.add_argument("--steps", type=int, default=1_000, help="environment steps of a round")
+    options.add_argument("--rounds", type=int, default=9)
+    add_settings(options)
+    arguments = options.parse_args()
 
-    base = presets(arguments.agent)
+    announce(__doc__)
+    base = configured(presets(arguments.agent), arguments.set)
     plain = dataclasses.replace(
         base,
         env=arguments.env,

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import common
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -186,7 +187,7 @@ def compare(seconds: Seconds, *pairs: tuple[str, str]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--only", choices=("cycle", "loop"), help="one of the two measurements")
     parser.add_argument("--capacity", type=int, default=2**20, help="rows, a multiple of 16,384")
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
@@ -194,6 +195,7 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
     parser.add_argument("--inline", action="store_true", help="run calls where they are called, not asynchronously")
     args = parser.parse_args()
+    common.announce(__doc__)
     jax.config.update("jax_cpu_enable_async_dispatch", not args.inline)  # hands every call to another thread and back
 
     if args.only != "loop":

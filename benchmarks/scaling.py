@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from common import add_settings, announce, configured, parser
 from timing import alternate
 
 from lsp.agents import build, presets
-from lsp.config import Config, validate
+from lsp.config import Config
 from lsp.executors.async_workers import Fleet
 from lsp.executors.collector import Collector
 from lsp.executors.factory import ExecutorMaker, make, spec_of
@@ -75,16 +76,15 @@ def forecast(costs: Costs, count: int, utd: float, chunk: int, in_flight: int, p
 def configure(arguments: argparse.Namespace, agent: str, **executors: Any) -> Config:
     """An agent's preset, small in replay and without random actions."""
     config = presets(agent, arguments.preset)
-    return validate(
-        dataclasses.replace(
-            config,
-            env=arguments.env,
-            warmup_steps=0,
-            learning_starts=500,
-            replay=dataclasses.replace(config.replay, capacity=arguments.capacity),
-            executors=dataclasses.replace(config.executors, **executors),
-        )
+    config = dataclasses.replace(
+        config,
+        env=arguments.env,
+        warmup_steps=0,
+        learning_starts=500,
+        replay=dataclasses.replace(config.replay, capacity=arguments.capacity),
+        executors=dataclasses.replace(config.executors, **executors),
     )
+    return configured(config, arguments.set)
 
 
 def measure(arguments: argparse.Namespace) -> Costs:
@@ -190,13 +190,15 @@ def _until_updated(loop: Loop, updates: int) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", default="lsp/RllabAnt-v0")
-    parser.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
-    parser.add_argument("--capacity", type=int, default=100_000, help="rows of replay")
-    parser.add_argument("--lock-step", action="store_true", help="compare engines in lock-step instead")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu counts this process only")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--env", default="lsp/RllabAnt-v0")
+    options.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
+    options.add_argument("--capacity", type=int, default=100_000, help="rows of replay")
+    options.add_argument("--lock-step", action="store_true", help="compare engines in lock-step instead")
+    options.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu counts this process only")
+    add_settings(options)
+    arguments = options.parse_args()
+    announce(__doc__)
     if arguments.lock_step:
         lock_step(arguments)
         return
