@@ -36,15 +36,21 @@ FOR_TYPE_CHECKING_ONLY = {"types": ("config",)}
 ONLY_IMPORTER = {"distrax": "flows.real_nvp", "tensorflow_probability": "flows.real_nvp"}
 CYCLES = {frozenset({"envs.goals", "envs.robotics"})}  # those still there, which must go; none may be added
 
+BORROWED = [
+    "tests.training.test_distributed_runs imports tests.executors.test_process.gone",
+    "tests.training.test_distributed_runs imports tests.training.test_run.run_until",
+    "tests.training.test_worker_policy imports tests.agents.test_stack.make_layer",
+]  # as well
+
 
 def package(module: str) -> str:
     """The row of `module`: its package, or itself at the top level."""
     return module.partition(".")[0]
 
 
-def read() -> Sources:
-    paths = sorted((ROOT / "lsp").rglob("*.py"))
-    names = [".".join(path.relative_to(ROOT / "lsp").with_suffix("").parts) for path in paths]
+def read(folder: str = "lsp") -> Sources:
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT / folder).with_suffix("").parts) for path in paths]
     names = [name.removesuffix("__init__").removesuffix(".") for name in names]
     return {name: path.read_text() for name, path in zip(names, paths, strict=True)}
 
@@ -114,12 +120,24 @@ def cycles(library: Sources) -> set[frozenset[str]]:
     return set(filter(None, sets))
 
 
+def borrowed(tests: Sources) -> Iterator[str]:
+    """What test modules import from each other, though `tests.support` is there for it."""
+    for module, source in tests.items():
+        for target, _ in imports(source):
+            if target.startswith("tests.") and any(part.startswith("test_") for part in target.split(".")[:-1]):
+                yield f"tests.{module} imports {target}"
+
+
 def test_imports_flow_downward() -> None:
     assert list(forbidden(read())) == []
 
 
 def test_no_import_cycles() -> None:
     assert cycles(read()) == CYCLES
+
+
+def test_tests_share_helpers_by_tests_support() -> None:
+    assert list(borrowed(read("tests"))) == BORROWED
 
 
 @pytest.mark.parametrize(
@@ -138,6 +156,11 @@ def test_no_import_cycles() -> None:
 def test_forbidden_imports_are_seen(module: str, source: str) -> None:
     fine = {"agents.parts": "from lsp import losses", "types": "if TYPE_CHECKING:\n    from lsp.config import Config"}
     assert len(list(forbidden({**fine, module: source}))) == 1
+
+
+def test_borrowing_is_seen() -> None:
+    sources = {"a.test_b": "from tests.a.test_c import d", "test_e": "from tests.support.runs import test_f"}
+    assert list(borrowed(sources)) == ["tests.a.test_b imports tests.a.test_c.d"]
 
 
 @pytest.mark.parametrize("load", ["from lsp.a import c", "from lsp.a.c import name", "import lsp.a.c"])
