@@ -10,17 +10,22 @@ export PIP_NO_CACHE_DIR := 1
 export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help run test lint clean
+.PHONY: help run test test-all lint clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## train the base agent; flags go into ARGS, e.g. make run ARGS="--env=HalfCheetah-v5 --seed=3"
 	$(VENV)/bin/python -m lsp.run --agent=sac_lsp $(ARGS)
 
-test: lint ## lint, type-check and test; pytest's options go into ARGS, e.g. make test ARGS="-k flows"
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test: lint ## lint, type-check and test, minutes; pytest's options go into ARGS, e.g. make test ARGS="-k flows"
+	$(PYTEST) -m "not slow and not audit" $(ARGS)
+
+test-all: lint ## the same with the tests that take long, too
+	$(PYTEST) -m "not audit" $(ARGS)
 
 lint: $(VENV)/.installed-test ## lint and type-check
 	$(VENV)/bin/python -m ruff check

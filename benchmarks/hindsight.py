@@ -9,13 +9,14 @@ that cannot be had, add --cpu-time:
 Stable-Baselines3 is not a dependency: `pip install -e .[peers]`.
 """
 
-import argparse
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import common
 import gymnasium
 import jax
 import numpy as np
@@ -86,21 +87,28 @@ def make_theirs(capacity: int, rng: np.random.Generator) -> Callable[[], object]
 
 def main() -> None:
     """Print times and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--capacity", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--calls", type=int, default=30, help="calls of a variant in a turn")
     parser.add_argument("--cpu-time", action="store_true")
     options = parser.parse_args()
+    common.announce(__doc__)
     rng = np.random.default_rng(0)
-    variants = make_ours(options.capacity, rng) | {"SB3": make_theirs(options.capacity, rng)}
+    variants = make_ours(options.capacity, rng)
+    if importlib.util.find_spec("stable_baselines3"):
+        variants["SB3"] = make_theirs(options.capacity, rng)
+    else:
+        print("Stable-Baselines3 is not installed, and there is nothing to compare with: pip install -e .[peers]")
     clock = time.process_time if options.cpu_time else time.perf_counter
     print(f"share of the core: {core_share(lambda: variants['lsp, in a scan']()):.2f}")
-    seconds = alternate(variants, options.rounds, 30, clock)
+    seconds = alternate(variants, options.rounds, options.calls, clock)
     seconds["lsp, in a scan"] = [time / SCAN for time in seconds["lsp, in a scan"]]
     for name, times in seconds.items():
-        middle, low, high = ratio(seconds, name, "SB3")
-        spread = f"{middle:.2f} of SB3's time ({low:.2f} to {high:.2f})"
-        print(f"{name:15s} {statistics.median(times) * 1e6:8.1f} us for {BATCH} rows, {spread}")
+        line = f"{name:15s} {statistics.median(times) * 1e6:8.1f} us for {BATCH} rows"
+        if "SB3" in seconds:
+            line += ", {:.2f} of SB3's time ({:.2f} to {:.2f})".format(*ratio(seconds, name, "SB3"))
+        print(line)
 
 
 if __name__ == "__main__":

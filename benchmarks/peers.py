@@ -16,6 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+
+from common import announce, fill, parser, random_transitions
 
 Advance = Callable[[int], None]  # train for so many environment steps
 WIDTHS = [128, 128]
@@ -25,24 +28,16 @@ def make_lsp(env: str, capacity: int, block: int) -> Advance:
     """`lsp` with the modern preset, ring full of random rows."""
     from pathlib import Path
 
-    import jax
-    import numpy as np
-
     import lsp
     from lsp.config import from_dict, to_dict
-    from lsp.packing import unpack, width
     from lsp.training import run
 
     changes = {"env": env, "replay.capacity": capacity, "block": block, "warmup_steps": 500, "learning_starts": 500}
     run = run.Run(from_dict(to_dict(lsp.presets("sac_lsp", "modern")) | changes), Path("unused"))
     spec = run.loop.executors.spec
     replay = lsp.build(run.config, spec).replay
-    add = jax.jit(lambda state, chunk: replay.add(state, chunk, chunk.reward), donate_argnums=0)
-    rng, memory, rows = np.random.default_rng(0), run.loop.state.replay, 10_000
-    for _ in range(capacity // rows):
-        chunk = rng.standard_normal((rows, width(*spec)), np.float32)
-        memory = add(memory, unpack(chunk, spec.observation_dim))
-    run.loop.state = run.loop.state._replace(replay=memory)
+    draw = partial(random_transitions, spec, gamma=run.config.gamma)
+    run.loop.state = run.loop.state._replace(replay=fill(replay.add, run.loop.state.replay, capacity, draw))
     run.loop.start()
 
     def advance(steps: int) -> None:
@@ -50,7 +45,6 @@ def make_lsp(env: str, capacity: int, block: int) -> Advance:
         while run.loop.step < target:
             run.loop.advance()
 
-    advance(1_500)
     return advance
 
 
@@ -80,12 +74,12 @@ def make_sbx(env: str, capacity: int) -> Advance:
     def advance(steps: int) -> None:
         model.learn(steps, reset_num_timesteps=False)
 
-    advance(1_500)
     return advance
 
 
-def serve(advance: Advance) -> None:
+def serve(advance: Advance, warmup: int) -> None:
     """Train as many steps as each line of standard input says, and answer with the seconds and the share of a core."""
+    advance(warmup)
     print("ready", flush=True)
     for line in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -96,7 +90,7 @@ def serve(advance: Advance) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Start one process a side, let them take turns, and print rates and ratios."""
-    shared = [__file__, f"--env={arguments.env}", f"--capacity={arguments.capacity}"]
+    shared = [__file__, f"--env={arguments.env}", f"--capacity={arguments.capacity}", f"--warmup={arguments.warmup}"]
     ours = [sys.executable, *shared, f"--block={arguments.block}", "--worker=lsp"]
     peer = [arguments.peer_python, *shared, "--worker=sbx"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -124,20 +118,22 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Compare, or be one side of a comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", default="Ant-v5", help="Gymnasium id")
-    parser.add_argument("--capacity", type=int, default=1_000_000, help="rows of replay on each side")
-    parser.add_argument("--block", type=int, default=1, help="environment steps between dispatches of ours")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--window", type=int, default=1_000, help="environment steps a side and round")
-    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has SBX")
-    parser.add_argument("--worker", choices=("lsp", "sbx"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--env", default="Ant-v5", help="Gymnasium id")
+    options.add_argument("--capacity", type=int, default=1_000_000, help="rows of replay on each side")
+    options.add_argument("--block", type=int, default=1, help="environment steps between dispatches of ours")
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--window", type=int, default=1_000, help="environment steps a side and round")
+    options.add_argument("--warmup", type=int, default=1_500, help="environment steps before the first round")
+    options.add_argument("--peer-python", default=sys.executable, help="interpreter that has SBX")
+    options.add_argument("--worker", choices=("lsp", "sbx"), help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     if arguments.worker == "lsp":
-        serve(make_lsp(arguments.env, arguments.capacity, arguments.block))
+        serve(make_lsp(arguments.env, arguments.capacity, arguments.block), arguments.warmup)
     elif arguments.worker == "sbx":
-        serve(make_sbx(arguments.env, arguments.capacity))
+        serve(make_sbx(arguments.env, arguments.capacity), arguments.warmup)
     else:
+        announce(__doc__)
         compare(arguments)
 
 

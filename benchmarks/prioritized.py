@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import common
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,23 +145,23 @@ def loop_call(agent: str, capacity: int, block: int, **changes: Any) -> Call:
     from lsp import agents, envs
     from lsp.executors.executor import Executor
     from lsp.executors.inproc import InProcess
-    from lsp.training.loop import Loop
 
     config = agents.presets(agent)
     replay = dataclasses.replace(config.replay, capacity=capacity, **changes)
     config = dataclasses.replace(config, replay=replay, warmup_steps=0, learning_starts=1_000, block=block)
     executors = InProcess(lambda i: Executor(envs.make(config.env), i, config.gamma, config.n_step), 1)
     recipe = agents.build(config, executors.spec)
-    loop = Loop(recipe, executors)
-    loop.state = loop.state._replace(replay=full(recipe.replay, capacity, np.random.default_rng(0)))
-    loop.start()
+    training = Training(recipe, [executors])
+    device = training.device
+    device.state = device.state._replace(replay=full(recipe.replay, capacity, np.random.default_rng(0)))
+    training.start()
 
     def call() -> None:
         for _ in range(8):
-            loop.advance()
-        jax.block_until_ready(loop.state)
+            training.advance()
+        jax.block_until_ready(device.state)
 
-    while loop.updates < 16:
+    while training.updates < 16:
         call()
     return call
 
@@ -186,7 +187,7 @@ def compare(seconds: Seconds, *pairs: tuple[str, str]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--only", choices=("cycle", "loop"), help="one of the two measurements")
     parser.add_argument("--capacity", type=int, default=2**20, help="rows, a multiple of 16,384")
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
@@ -194,6 +195,7 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
     parser.add_argument("--inline", action="store_true", help="run calls where they are called, not asynchronously")
     args = parser.parse_args()
+    common.announce(__doc__)
     jax.config.update("jax_cpu_enable_async_dispatch", not args.inline)  # hands every call to another thread and back
 
     if args.only != "loop":

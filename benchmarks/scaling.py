@@ -24,17 +24,16 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from common import Training, add_settings, announce, configured, parser
 from timing import alternate
 
 from lsp.agents import build, presets
-from lsp.config import Config, validate
+from lsp.config import Config
 from lsp.envs import env_spec
 from lsp.executors.async_workers import AsyncWorkers, Collector
 from lsp.executors.factory import ExecutorMaker, make
 from lsp.executors.inproc import InProcess
 from lsp.training.asynchronous import AsyncLoop
-from lsp.training.loop import Loop
-from lsp.training.run import LOOPS
 from lsp.training.worker_policy import JaxPolicy, make_policy
 from lsp.types import Executors, RolloutRequest
 
@@ -75,16 +74,15 @@ def forecast(costs: Costs, count: int, utd: float, chunk: int, in_flight: int, p
 def configure(arguments: argparse.Namespace, agent: str, **executors: Any) -> Config:
     """An agent's preset, small in replay and without random actions."""
     config = presets(agent, arguments.preset)
-    return validate(
-        dataclasses.replace(
-            config,
-            env=arguments.env,
-            warmup_steps=0,
-            learning_starts=500,
-            replay=dataclasses.replace(config.replay, capacity=arguments.capacity),
-            executors=dataclasses.replace(config.executors, **executors),
-        )
+    config = dataclasses.replace(
+        config,
+        env=arguments.env,
+        warmup_steps=0,
+        learning_starts=500,
+        replay=dataclasses.replace(config.replay, capacity=arguments.capacity),
+        executors=dataclasses.replace(config.executors, **executors),
     )
+    return configured(config, arguments.set)
 
 
 def measure(arguments: argparse.Namespace) -> Costs:
@@ -94,28 +92,29 @@ def measure(arguments: argparse.Namespace) -> Costs:
     workers = make(config, [0], functools.partial(make_policy, config, 0, ()))
     assert isinstance(workers, AsyncWorkers)
     try:
-        loop = AsyncLoop(build(config, workers.spec), workers)
-        loop.start()
-        rollout = _rollout_cost(loop, workers)
-        while loop.updates < 3 * loop._updates_per_dispatch:
-            loop.advance()
-        pool = loop._pool or [[np.array(part) for part in _rollout(loop, workers)]]
-        seconds = alternate(_dispatches(loop, pool[0]), rounds=5, calls=10, clock=time.process_time)
+        training = Training(build(config, workers.spec), [workers])
+        training.start()
+        rollout, updates = _rollout_cost(workers), training.device.updates_per_dispatch
+        while training.updates < 3 * updates:
+            training.advance()
+        assert isinstance(training.loop, AsyncLoop)
+        pool = training.loop._pool or [[np.array(part) for part in _rollout(workers)]]
+        seconds = alternate(_dispatches(training, pool[0]), rounds=5, calls=10, clock=time.process_time)
     finally:
         workers.close()
     store, learn = (statistics.median(seconds[name]) for name in ("store", "learn"))
-    update = (learn - store) / loop._updates_per_dispatch
-    return Costs(_executor_cost(config, loop), rollout, store / config.executors.chunk, update)
+    update = (learn - store) / updates
+    return Costs(_executor_cost(config, training), rollout, store / config.executors.chunk, update)
 
 
-def _rollout(loop: AsyncLoop, workers: AsyncWorkers) -> list[np.ndarray]:
+def _rollout(workers: AsyncWorkers) -> list[np.ndarray]:
     workers.request_rollouts(False)
     rollout = workers.drain()[0]
     return [rollout.packed, rollout.returns, rollout.priorities, rollout.origins, np.zeros(len(rollout.packed))]
 
 
-def _rollout_cost(loop: AsyncLoop, workers: AsyncWorkers) -> float:
-    _rollout(loop, workers)
+def _rollout_cost(workers: AsyncWorkers) -> float:
+    _rollout(workers)
     began, rollouts = time.process_time(), 0
     while rollouts < ROLLOUTS:
         workers.request_rollouts(False)
@@ -125,23 +124,23 @@ def _rollout_cost(loop: AsyncLoop, workers: AsyncWorkers) -> float:
     return cost
 
 
-def _dispatches(loop: AsyncLoop, pool: list[np.ndarray]) -> dict[str, Callable[[], object]]:
-    rows, returns, priorities = pool[:3]
+def _dispatches(training: Training, pool: list[np.ndarray]) -> dict[str, Callable[[], object]]:
+    device, (rows, returns, priorities) = training.device, pool[:3]
 
     def run(function: Callable[..., Any]) -> None:
-        arguments = (loop.root, np.int32(loop.step), rows, returns, priorities)
-        loop.state, _ = function(loop.state, *arguments)
-        jax.block_until_ready(loop.state)
+        arguments = (device.roots, np.int32(training.step), rows, returns, priorities)
+        device.state, _ = function(device.state, *arguments)
+        jax.block_until_ready(device.state)
 
-    return {"store": lambda: run(loop._store), "learn": lambda: run(loop._learn)}
+    return {"store": lambda: run(device.compiled.store), "learn": lambda: run(device.compiled.learn)}
 
 
-def _executor_cost(config: Config, loop: AsyncLoop) -> float:
+def _executor_cost(config: Config, training: Training) -> float:
     maker, spec = ExecutorMaker(config, (0,)), env_spec(config)
     policy = JaxPolicy(build(config, spec).agent, config, spec, range(1), 0)
     collector = Collector(InProcess(maker, 1), policy, config.executors.chunk)
     collector.reset()
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(loop.actor_params())]
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(training.device.actor_params())]
     collector.collect(RolloutRequest(leaves, 0, False))
     request = RolloutRequest(None, 0, False)
     seconds = alternate({"row": lambda: collector.collect(request)}, rounds=5, calls=5, clock=time.process_time)
@@ -155,8 +154,6 @@ def lock_step(arguments: argparse.Namespace) -> None:
     loops = dict(_loops(arguments))
     for loop in loops.values():
         loop.start()
-        while loop.updates == 0:
-            loop.advance()
     calls: dict[str, Callable[[], object]] = {
         name: functools.partial(_until_updated, loop, 64) for name, loop in loops.items()
     }
@@ -165,37 +162,39 @@ def lock_step(arguments: argparse.Namespace) -> None:
         ratios = [base / ours for base, ours in zip(seconds["one environment"], seconds[name], strict=True)]
         rate = 64 / statistics.median(seconds[name])
         print(f"{name:28} {rate:8.0f} updates/s, {statistics.median(ratios):5.2f} times one environment's")
-        loop.executors.close()
+        loop.seeds[0].executors.close()
 
 
-def _loops(arguments: argparse.Namespace) -> Iterator[tuple[str, Loop]]:
+def _loops(arguments: argparse.Namespace) -> Iterator[tuple[str, Training]]:
     yield "one environment", _loop(configure(arguments, "sac_lsp"))
     for engine in ("inproc", "process"):
         for mode in ("sync", "sync_pipelined"):
             yield f"eight, {engine}, {mode}", _loop(configure(arguments, "distributed", engine=engine, mode=mode))
 
 
-def _loop(config: Config) -> Loop:
+def _loop(config: Config) -> Training:
     executors: Executors = make(config, list(range(config.executors.count)))
-    return LOOPS[config.executors.mode](build(config, executors.spec), executors)
+    return Training(build(config, executors.spec), [executors])
 
 
-def _until_updated(loop: Loop, updates: int) -> None:
+def _until_updated(loop: Training, updates: int) -> None:
     last = loop.updates + updates
     while loop.updates < last:
         loop.advance()
-    jax.block_until_ready(loop.state.agent)
+    jax.block_until_ready(loop.device.state.agent)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", default="lsp/RllabAnt-v0")
-    parser.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
-    parser.add_argument("--capacity", type=int, default=100_000, help="rows of replay")
-    parser.add_argument("--lock-step", action="store_true", help="compare engines in lock-step instead")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu counts this process only")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--env", default="lsp/RllabAnt-v0")
+    options.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
+    options.add_argument("--capacity", type=int, default=100_000, help="rows of replay")
+    options.add_argument("--lock-step", action="store_true", help="compare engines in lock-step instead")
+    options.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu counts this process only")
+    add_settings(options)
+    arguments = options.parse_args()
+    announce(__doc__)
     if arguments.lock_step:
         lock_step(arguments)
         return

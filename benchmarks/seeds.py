@@ -1,4 +1,4 @@
-"""What a seed of a sweep costs, environments included, against a single run: whole training loops, in alternation.
+"""What one of several seeds costs, environments included, against a single run: whole training loops, in alternation.
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/seeds.py
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/seeds.py --seeds 256 --capacity 5_000 --steps 8 --rounds 3
@@ -12,24 +12,22 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
-import jax.numpy as jnp
+from common import Training, add_settings, announce, configured, fill, parser, random_transitions
 from timing import Seconds, alternate, core_share, ratio
 
-from lsp import envs, packing
+from lsp import envs
 from lsp.agents import build, presets
-from lsp.config import Config, validate
+from lsp.config import Config
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
 from lsp.training.device import RunState
-from lsp.training.loop import Loop
-from lsp.training.sweep import Lane, Sweep
 from lsp.types import ActionSample, Array, Chunk, EnvSpec, Recipe
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-FILL = 1_000  # rows of every lane written at once
-ALONE = 160  # steps of the single run in a round, at least
+FILL = 1_000  # rows of every seed written at once
 
 
 class Timed(InProcess):
@@ -48,15 +46,14 @@ class Timed(InProcess):
 def make_config(arguments: argparse.Namespace) -> Config:
     """The preset, learning from the first steps on, without random actions."""
     config = presets(arguments.agent, arguments.preset)
-    return validate(
-        dataclasses.replace(
-            config,
-            env=arguments.env,
-            warmup_steps=0,
-            learning_starts=config.replay.batch_size + config.executors.count * (config.n_step - 1),
-            replay=dataclasses.replace(config.replay, capacity=arguments.capacity),
-        )
+    config = dataclasses.replace(
+        config,
+        env=arguments.env,
+        warmup_steps=0,
+        learning_starts=config.replay.batch_size + config.executors.count * (config.n_step - 1),
+        replay=dataclasses.replace(config.replay, capacity=arguments.capacity),
     )
+    return configured(config, arguments.set)
 
 
 def make_executors(config: Config, seed: int) -> Timed:
@@ -67,63 +64,30 @@ def make_executors(config: Config, seed: int) -> Timed:
     )
 
 
-def filled(recipe: Recipe, state: RunState, spec: EnvSpec, lanes: int) -> RunState:
-    """`state`, whose leaves have so many leading axes of lanes, with random rows all over every replay."""
-    chunk = jax.random.normal(jax.random.key(1), (FILL, packing.width(*spec)))
-    transitions = packing.unpack(chunk, spec.observation_dim)._replace(discount=jnp.full(FILL, recipe.config.gamma))
-
-    def add(state: RunState) -> RunState:
-        return state._replace(replay=recipe.replay.add(state.replay, transitions, jnp.full(FILL, jnp.inf)))
-
-    for _ in range(lanes):
-        add = jax.vmap(add)
-    add_once = jax.jit(add, donate_argnums=0)
-    for _ in range(-(-recipe.config.replay.capacity // FILL)):
-        state = add_once(state)
-    return jax.block_until_ready(state)
+def filled(recipe: Recipe, state: RunState, spec: EnvSpec, axes: int) -> RunState:
+    """`state`, whose leaves have so many leading axes of seeds, with random rows all over every replay."""
+    add = recipe.replay.add
+    for _ in range(axes):
+        add = jax.vmap(add, in_axes=(0, None, None))
+    draw = partial(random_transitions, spec, gamma=recipe.config.gamma)
+    return state._replace(replay=fill(add, state.replay, recipe.config.replay.capacity, draw, FILL))
 
 
-def start_alone(recipe: Recipe) -> tuple[Loop, Timed]:
-    """A single run that learns."""
-    executors = make_executors(recipe.config, 0)
-    loop = Loop(recipe, executors)
-    loop.state = filled(recipe, loop.state, executors.spec, lanes=0)
-    loop.start()
-    while loop.updates == 0:
-        loop.advance()
-    return loop, executors
-
-
-def start_together(recipe: Recipe, spec: EnvSpec, count: int) -> tuple[Sweep, list[Lane], list[Timed]]:
-    """A sweep of seeds 0 to count - 1 that learns."""
-    sweep = Sweep(recipe, spec, range(count))
-    sweep.state = filled(recipe, sweep.state, spec, lanes=2)
+def start(recipe: Recipe, count: int) -> tuple[Training, list[Timed]]:
+    """So many seeds that learn, with full replays."""
     executors = [make_executors(recipe.config, seed) for seed in range(count)]
-    lanes = [
-        sweep.join(dataclasses.replace(recipe.config, seed=seed), each) for seed, each in enumerate(executors)
-    ]
-    for lane in lanes:
-        lane.start()
-    sweep.start(lanes)
-    while lanes[0].updates == 0:
-        step_together(sweep, lanes, 1)
-    return sweep, lanes, executors
+    training = Training(recipe, executors)
+    device = training.device
+    device.state = filled(recipe, device.state, device.spec, axes=0 if count == 1 else 2)
+    training.start()
+    return training, executors
 
 
-def step_alone(loop: Loop, calls: int) -> Array:
-    """Step the executors so often, learn what is due, and wait for it."""
+def step(training: Training, calls: int) -> Array:
+    """Step the executors of every seed so often, learn what is due, and wait for it."""
     for _ in range(calls):
-        loop.advance()
-    return jax.block_until_ready(jax.tree.leaves(loop.state)[0])
-
-
-def step_together(sweep: Sweep, lanes: Sequence[Lane], calls: int) -> Array:
-    """`step_alone` for every lane."""
-    for _ in range(calls):
-        for lane in lanes:
-            lane.collect()
-        sweep.answer(lanes)
-    return jax.block_until_ready(jax.tree.leaves(sweep.state)[0])
+        training.advance()
+    return jax.block_until_ready(jax.tree.leaves(training.device.state)[0])
 
 
 def stepping_share(work: Callable[[], object], executors: Sequence[Timed]) -> float:
@@ -135,29 +99,33 @@ def stepping_share(work: Callable[[], object], executors: Sequence[Timed]) -> fl
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--agent", default="sac_lsp")
-    parser.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
-    parser.add_argument("--env", default="lsp/RllabAnt-v0")
-    parser.add_argument("--capacity", type=int, default=100_000, help="rows of each seed's replay, all filled")
-    parser.add_argument("--steps", type=int, default=160, help="environment steps of each seed in a round")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=8)
+    options.add_argument("--agent", default="sac_lsp")
+    options.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
+    options.add_argument("--env", default="lsp/RllabAnt-v0")
+    options.add_argument("--capacity", type=int, default=100_000, help="rows of each seed's replay, all filled")
+    options.add_argument("--steps", type=int, default=160, help="environment steps of each seed in a round")
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
+    options.add_argument("--alone", type=int, default=160, help="steps of the single run in a round, at least")
+    add_settings(options)
+    arguments = options.parse_args()
 
+    announce(__doc__)
     Timed.clock = staticmethod(CLOCKS[arguments.clock])
     config = make_config(arguments)
-    loop, alone = start_alone(build(config, make_executors(config, 0).spec))
-    sweep, lanes, together = start_together(build(config, alone.spec), alone.spec, arguments.seeds)
+    recipe = build(config, make_executors(config, 0).spec)
+    (one, alone), (many, together) = start(recipe, 1), start(recipe, arguments.seeds)
     dispatch = config.executors.count * config.block
-    dispatches = {"alone": -(-max(arguments.steps, ALONE) // dispatch), "together": -(-arguments.steps // dispatch)}
+    steps = {"alone": max(arguments.steps, arguments.alone), "together": arguments.steps}
+    dispatches = {name: -(-count // dispatch) for name, count in steps.items()}
     variants = {
-        "alone": lambda: step_alone(loop, config.block * dispatches["alone"]),
-        "together": lambda: step_together(sweep, lanes, config.block * dispatches["together"]),
+        "alone": lambda: step(one, config.block * dispatches["alone"]),
+        "together": lambda: step(many, config.block * dispatches["together"]),
     }
     seconds = alternate(variants, arguments.rounds, calls=1, clock=Timed.clock)
-    shares = [stepping_share(variants["alone"], [alone]), stepping_share(variants["together"], together)]
+    shares = [stepping_share(variants["alone"], alone), stepping_share(variants["together"], together)]
     seeds = {"alone": 1, "together": arguments.seeds}
     per_step = {name: [each / dispatches[name] / dispatch / seeds[name] for each in seconds[name]] for name in seeds}
     print_table(config, arguments.seeds, per_step, shares)

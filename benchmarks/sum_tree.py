@@ -5,11 +5,11 @@ Pin it to one core that nobody else uses; where that cannot be had, add --cpu-ti
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/sum_tree.py --plot sum_tree.png
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
 
+import common
 import jax
 import jax.numpy as jnp
 from timing import Seconds, alternate, core_share, ratio
@@ -81,13 +81,14 @@ def plot(path: str, seconds: Seconds) -> None:
 
 def main() -> None:
     """Measure, print, and draw where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
     parser.add_argument("--calls", type=int, default=100, help="calls of a variant in a turn (default 100)")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
     parser.add_argument("--plot", metavar="PATH", help="draw the table into this PNG file")
     args = parser.parse_args()
 
+    common.announce(__doc__)
     variants = {f"jit {exponent}": make_call(cycle, 2**exponent) for exponent in EXPONENTS}
     variants |= {f"scan {exponent}": make_call(cycles, 2**exponent) for exponent in EXPONENTS}
     seconds: Seconds = {}

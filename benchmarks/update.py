@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/update.py
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/update.py --set flow.hidden_sizes=[128] --set replay.batch_size=256
+
+The sizes are those of Ant-v5 and of the preset, where no flag changes them.
 """
 
-import argparse
-import json
 import math
 import re
 import statistics
@@ -15,10 +15,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common import add_settings, announce, configured, parser
 from timing import alternate, core_share
 
 from lsp.agents import build, presets
-from lsp.config import Config, from_dict, to_dict
+from lsp.config import Config
 from lsp.types import Array, Batch, EnvSpec, Key, State, Transition
 
 UPDATES = 25  # in one dispatch
@@ -80,17 +81,17 @@ def compile_dots() -> Callable[[], object]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agent", default="sac_lsp")
-    parser.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
-    parser.add_argument("--observation-dim", type=int, default=105, help="Ant-v5's by default")
-    parser.add_argument("--action-dim", type=int, default=8)
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="a setting to change")
-    parser.add_argument("--rounds", type=int, default=15)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--agent", default="sac_lsp")
+    options.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
+    options.add_argument("--observation-dim", type=int, default=105, help="Ant-v5's by default")
+    options.add_argument("--action-dim", type=int, default=8)
+    add_settings(options)
+    options.add_argument("--rounds", type=int, default=15)
+    arguments = options.parse_args()
 
-    changes = {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in arguments.set)}
-    config = from_dict(to_dict(presets(arguments.agent, arguments.preset)) | changes)
+    announce(__doc__)
+    config = configured(presets(arguments.agent, arguments.preset), arguments.set)
     update, operations = compile_updates(config, EnvSpec(arguments.observation_dim, arguments.action_dim))
     calls = {"update": update, "dot": compile_dots()}
     seconds = alternate(calls, rounds=arguments.rounds, calls=4)

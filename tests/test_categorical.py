@@ -14,26 +14,17 @@ import pytest
 
 from lsp import categorical
 from tests.support import reference
+from tests.support.returns import backup_atoms, project, transfer
 
 EVEN = categorical.make_support(-6.0, 14.0, 41)
 SYMEXP = categorical.make_symexp_support(-30.0, 300.0, 41)
 SUPPORTS = pytest.mark.parametrize("support", [EVEN, SYMEXP], ids=["even", "symexp"])
-project = jax.jit(categorical.project)
-backup_atoms = jax.jit(categorical.soft_target_atoms)
 
 
 def backup(probs: np.ndarray, support: jax.Array, reward: float, discount: float, cost: float) -> np.ndarray:
     """Projected law of r + d (Z - cost), [N]."""
     atoms = backup_atoms(support, jnp.float32(reward), jnp.float32(discount), jnp.float32(cost))
     return np.asarray(project(atoms, jnp.asarray(probs, jnp.float32), support))
-
-
-def transfer(support: jax.Array, reward: float, discount: float, cost: float) -> np.ndarray:
-    """`backup` as a matrix in float64, column j where atom j goes; columns sum to 1."""
-    n = support.size
-    atoms = np.asarray(backup_atoms(support, jnp.float32(reward), jnp.float32(discount), jnp.float32(cost)))
-    matrix = np.asarray(project(atoms[:, None], np.ones((n, 1), np.float32), support), np.float64).T
-    return matrix / matrix.sum(axis=0)
 
 
 def fixed_laws(support: jax.Array, rewards: np.ndarray, costs: np.ndarray, pi: np.ndarray, gamma: float) -> np.ndarray:

@@ -262,7 +262,7 @@ def test_what_may_not_change(flag: str, folder: Path, capfd: Any) -> None:
 def test_a_run_is_not_overwritten(folder: Path, capfd: Any) -> None:
     left = snapshot(folder)
     assert run.main(command(folder)) == 2
-    assert error_of(capfd) == f"{folder} exists: choose another --name, or go on with --resume={folder}"
+    assert error_of(capfd) == f"{folder} exists: choose another --name, or resume it with --resume={folder}"
     assert snapshot(folder) == left
 
 

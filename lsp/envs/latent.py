@@ -65,9 +65,10 @@ def make_latent_env(
 
     Args:
       policy_dir: the run's folder, with `layers/` in it.
-      env: an id as `lsp.envs.make` takes it, with `kwargs` for its constructor, or an environment (then without).
+      env: an id as `lsp.envs.make` takes it, or an environment.
       bound: latents lie in [-bound, bound]; under the layers' prior N(0, I), 4 leaves out one number in 16,000.
       prefix_observation: let layers of a task with shorter observations see the first numbers.
+      **kwargs: for the constructor of an id's environment.
 
     Returns:
       A Gymnasium environment.

@@ -1,5 +1,6 @@
-"""The goal tasks of gymnasium-robotics (an extra): their rewards as array functions, so that hindsight stays on the
-device. Each equals the environment's own `compute_reward`; a test compares them.
+"""The goal tasks of gymnasium-robotics (an extra): their rewards as array functions.
+
+Hindsight thereby stays on the device. Each equals the environment's own `compute_reward`; a test compares them.
 """
 
 from functools import partial

@@ -28,7 +28,7 @@ def make(config: FlowConfig, observation_dim: int, action_dim: int) -> Flow:
     softplus; the slopes at -b and b are 1. So the map takes [-b, b] to itself and is the identity outside, with a
     continuous derivative everywhere. Zero outputs are the identity.
 
-    Numerics: the outputs are bounded as m*tanh(x/m) where `max_log_scale` m is finite. At m = 2 and 8 bins log|dy/dx| is
+    Numerics: outputs are bounded as m*tanh(x/m) where `max_log_scale` m is finite. With m = 2 and 8 bins log|dy/dx| is
     in [-11.3, 5.8], and an action gives its latent back to 0.005 in single precision; with outputs free it may be
     -15, and the latent is lost. In any case bins are at least 0.002 b wide and high, and slopes at knots at least
     0.001. The identity at zero outputs holds up to rounding.

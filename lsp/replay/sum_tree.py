@@ -81,8 +81,10 @@ def set_leaves(tree: SumTree, indices: Array, values: Array) -> SumTree:
       tree: the tree.
       indices: i32[n] leaves to write.
       values: f32[n] new masses; negative and subnormal ones count as zero. The sum of all leaves must stay finite.
+
     Returns:
       The new tree. Writes to an index outside [0, capacity), of an infinity or of NaN are ignored.
+
     Raises:
       TypeError: indices that are not integers, or values that are not floating-point.
       ValueError: arguments that are not vectors of one length, or longer than 2**24.
@@ -122,6 +124,7 @@ def find(tree: SumTree, mass: Array) -> Array:
     Args:
       tree: the tree.
       mass: f32[...] in [0, total); below (and NaN) gives the first leaf that is not zero, above gives the last.
+
     Returns:
       i32[...] indices, never of a zero leaf, unless all leaves are zero: then 0.
     Gradient: none.

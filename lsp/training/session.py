@@ -199,10 +199,11 @@ class Session:
 
     def _fail(self, run: Run, error: RuntimeError, progress: Progress) -> None:
         """Leave a run out, or of a single one raise why."""
-        try:
-            run.require_finite_agent()  # a broken policy breaks environments: name the cause
-        except Diverged as cause:
-            error = cause
+        if isinstance(error, EnvironmentFault):
+            try:
+                run.require_finite_agent()  # a broken policy breaks environments: name the cause
+            except Diverged as cause:
+                error = cause
         if self._alone:
             raise error
         text = f"seed {run.config.seed}: {' '.join(str(error).split())}"
@@ -248,9 +249,9 @@ def start(config: Config, folder: Path, seeds: Sequence[int] = ()) -> Ending:
 
 
 def resume(folder: Path, overrides: Mapping[str, Any]) -> Ending:
-    """Continue with a run exactly where its newest checkpoint stands; of several seeds, with all that did not fail,
-    from the newest checkpoint that they have in common.
+    """Continue exactly where the newest checkpoint of a run stands.
 
+    Of several seeds, continue with all that did not fail, from the newest checkpoint that they have in common.
     `overrides` maps dotted field names to new values, of `RESUMABLE` and `AHEAD` only; `config.json` takes them over.
 
     Raises:

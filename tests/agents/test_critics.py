@@ -9,7 +9,7 @@ import optax
 
 from lsp.agents import critics
 from tests.support.builders import tiny_config
-from tests.test_categorical import transfer
+from tests.support.returns import transfer
 
 GAMMA, ALPHA = 0.8, 0.4
 ATOMS = {"critic.num_atoms": 61, "critic.support": "even", "critic.v_min": -10.0, "critic.v_max": 20.0}

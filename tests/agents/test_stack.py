@@ -6,24 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from lsp import normalizers
 from lsp.agents import stack
 from lsp.agents.stack import Layer
 from lsp.config import ConfigError, FlowConfig, dissertation
 from lsp.hierarchy import Frozen
 from lsp.types import EnvSpec, Transition
-from tests.support.builders import SPEC, random_params, tiny_config
+from tests.support.builders import SPEC, tiny_config
+from tests.support.layers import make_layer
 
 CONFIG = tiny_config().flow
-
-
-def make_layer(seed: int = 0, config: FlowConfig = CONFIG, normalized: bool = True, scale: float = 1.0) -> Layer:
-    """A layer of random parameters and of statistics unlike those of no data."""
-    rng = np.random.default_rng(seed)
-    shapes = stack.frozen_flow(config, SPEC, normalized).init
-    params = random_params(lambda key: shapes(key).params, rng, scale)
-    stats = normalizers.Moments(np.float32(9), np.float32([1, -2, 0.5]), np.float32([4, 0.25, 1]))
-    return Layer(config, SPEC, normalized, Frozen(params, stats))
 
 
 @pytest.mark.parametrize("normalized", [True, False])

@@ -17,8 +17,8 @@ from lsp.agents.stack import Layer
 from lsp.config import Config
 from lsp.training.device import example_transition
 from lsp.types import Recipe, Transition
-from tests.agents.test_stack import make_layer
 from tests.support.builders import SPEC, make_batch, tiny_config
+from tests.support.layers import make_layer
 from tests.support.runs import compiled_once  # noqa: F401  # a fixture
 
 BATCH = make_batch(np.random.default_rng(1), size=32, discount=0.9)

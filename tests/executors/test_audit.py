@@ -22,11 +22,10 @@ from lsp.config.executors import ExecutorsConfig
 from lsp.executors.async_workers import AsyncWorkers
 from lsp.executors.process import make_process
 from lsp.types import Rollout
-from tests.executors.test_process import gone, pids
-from tests.support.workers import COUNT, MAKER, SPEC, RandomPolicy, account
+from tests.support.processes import ROOT, gone
+from tests.support.workers import COUNT, MAKER, SPEC, RandomPolicy, account, pids
 
 pytestmark = [pytest.mark.audit, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-ROOT = Path(__file__).parents[2]
 ROWS = 50_000
 CHUNKS = [16, 512]  # of 512 rows a rollout is too large for a message of Ray's: it comes through the shared store
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lsp.storage import checkpoint
-from tests.executors.test_process import ROOT, SHARED, gone
+from tests.support.processes import ROOT, SHARED, gone
 from tests.support.runs import command, compiled_once, newest  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.usefixtures("compiled_once")

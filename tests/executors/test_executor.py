@@ -7,46 +7,19 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box
 
 from lsp import envs, packing
 from lsp.executors.executor import Executor, StepResult
 from lsp.storage import checkpoint
 from tests.support import reference
+from tests.support.environments import GAMMA, Countdown, countdown
 
-GAMMA = 0.9
 LIMIT = 6
 TASKS = ("lsp/PointMass-v0", "lsp/RllabAnt-v0")
 
 
-class Countdown(gymnasium.Env):
-    """Counts its steps and terminates at the third of every odd episode; `lsp.envs` cannot restore it."""
-
-    observation_space, action_space = Box(-np.inf, np.inf, (1,)), Box(-1.0, 1.0, (1,))
-
-    def __init__(self, fails_at: int = 0) -> None:
-        self.episode, self.steps, self.fails_at = 0, 0, fails_at
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.episode, self.steps, self.seed = self.episode + 1, 0, seed
-        return np.array([100.0 * self.episode]), {}
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        self.steps += 1
-        if self.steps == self.fails_at:
-            raise ArithmeticError("no more")
-        terminated = self.steps == 3 and self.episode % 2 == 1
-        info = {"steps": float(self.steps), "count": self.steps, "name": "countdown", "array": np.ones(2)}
-        return np.array([100.0 * self.episode + self.steps]), 1.0, terminated, self.steps == 5, info
-
-
 def task(name: str, seed: int = 0, n_step: int = 1, limit: int = LIMIT) -> Executor:
     return Executor(envs.make(name, max_episode_steps=limit), seed, GAMMA, n_step)
-
-
-def countdown(n_step: int = 1, seed: int = 0, **kwargs: int) -> Executor:
-    return Executor(envs.BoxEnv(Countdown(**kwargs), "countdown"), seed, GAMMA, n_step)
 
 
 def actions(dim: int, count: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
 from lsp.storage import checkpoint
 from lsp.types import ActionSample, Chunk
-from tests.executors.test_executor import countdown
+from tests.support.environments import countdown
 
 COUNT, LIMIT, STEPS, GAMMA = 3, 4, 14, 0.9
 TASKS = ("lsp/PointMass-v0", "lsp/RllabAnt-v0")

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,11 @@ from lsp.executors.inproc import InProcess
 from lsp.executors.process import cores, make_process
 from lsp.executors.worker_pool import WorkerDied, WorkerPool
 from lsp.types import ActionSample, EnvSpec
-from tests.executors.test_executor import countdown
-from tests.support.workers import hasten, maker
+from tests.support.environments import broken, countdown
+from tests.support.processes import ROOT, SHARED, gone, is_alive
+from tests.support.workers import hasten, maker, pids
 
 COUNT = 8
-ROOT = Path(__file__).parents[2]
-SHARED = Path("/dev/shm")
 
 
 POINT_MASS = maker(count=COUNT, limit=9)
@@ -41,27 +39,6 @@ def start(
 def actions(dim: int, steps: int) -> list[ActionSample]:
     numbers = np.random.default_rng(1).uniform(-1, 1, (steps, COUNT, dim)).astype(np.float32)
     return [ActionSample(each, each + 10) for each in numbers]
-
-
-def pids(pool: WorkerPool) -> list[int]:
-    return [worker.process.pid for worker in pool._workers]
-
-
-def gone(process_ids: list[int], seconds: float = 10.0) -> bool:
-    """Whether processes end in time; a zombie has ended."""
-    end = time.monotonic() + seconds
-    while alive := [pid for pid in process_ids if is_alive(pid)]:
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return not alive
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.mark.parametrize(
@@ -151,10 +128,6 @@ def test_a_worker_that_does_not_read() -> None:
         worker.receive()
     pool.close()
     assert gone(pids(pool), 0.0)
-
-
-def broken(index: int, incarnation: int) -> Executor:
-    return countdown(fails_at=2 + index + 100 * incarnation)
 
 
 def dying(index: int, incarnation: int) -> Executor:

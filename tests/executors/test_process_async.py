@@ -9,7 +9,7 @@ import numpy as np
 
 from lsp.executors.async_workers import AsyncWorkers
 from lsp.executors.process import make_process
-from tests.executors.test_process import gone, pids
+from tests.support.processes import gone
 from tests.support.workers import (
     CONFIG,
     COUNT,
@@ -19,6 +19,7 @@ from tests.support.workers import (
     account,
     assert_no_hole_and_no_duplicate,
     hasten,
+    pids,
 )
 
 

@@ -12,7 +12,8 @@ from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault
 from lsp.executors.inproc import InProcess
 from lsp.types import ActionSample
-from tests.executors.test_process import broken, gone
+from tests.support.environments import broken
+from tests.support.processes import gone
 from tests.support.workers import (
     CHUNK,
     COUNT,

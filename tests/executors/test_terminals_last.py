@@ -16,7 +16,7 @@ from lsp.executors.inproc import InProcess
 from lsp.executors.terminals_last import TerminalsLast
 from lsp.storage import checkpoint
 from lsp.types import ActionSample, Chunk
-from tests.executors.test_executor import countdown
+from tests.support.environments import countdown
 from tests.support.loops import device_state, make_loop, share_compilations, toy_config, toy_recipe
 
 COUNT, LENGTH = 3, 21

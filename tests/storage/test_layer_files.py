@@ -10,7 +10,7 @@ import pytest
 from lsp.agents.stack import Layer
 from lsp.config import ConfigError
 from lsp.storage import layer_files
-from tests.agents.test_stack import make_layer
+from tests.support.layers import make_layer
 
 
 @pytest.fixture

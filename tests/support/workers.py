@@ -87,6 +87,10 @@ def local_workers(
     return AsyncWorkers(lambda part, life: LocalWorker(part, life, fatal), wait, SPEC, CONFIG, workers)
 
 
+def pids(pool: WorkerPool) -> list[int]:
+    return [worker.process.pid for worker in pool._workers]
+
+
 def hasten(pool: WorkerPool, seconds: float) -> None:
     """Let it wait so long until a worker has been replaced; the new one takes longer than that to start up."""
     launch, timeout = pool._launch, pool._timeout

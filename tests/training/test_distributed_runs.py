@@ -11,7 +11,7 @@ from lsp import run
 from lsp.storage import metrics
 from lsp.training.asynchronous import AsyncLoop
 from lsp.training.loop import Loop
-from tests.executors.test_process import gone
+from tests.support.processes import gone
 from tests.support.runs import assert_same_state, command, compiled_once, newest, run_until, snapshot  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
