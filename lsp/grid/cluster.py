@@ -1,4 +1,4 @@
-"""The runs of a grid as tasks of a Ray cluster, each a run in a process of its own. Importing this imports Ray."""
+"""The runs of a grid as tasks of a Ray cluster, each in a process of its own. Importing this imports Ray."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from lsp.commands import BAD_INPUT, FAULT, INTERRUPTED
 from lsp.config import ConfigError
 from lsp.executors.ray import join
-from lsp.grid import plan
+from lsp.grid import local
 from lsp.grid.plan import Grid, GridRun
 
 RETRIES = 2
@@ -23,7 +23,7 @@ POLL = 0.5  # seconds
 
 
 def run_all(grid: Grid, address: str, cpus: float, gpus: float) -> list[int]:
-    """Start every run that is not done, as many at a time as there is room for; returns their exit statuses.
+    """Complete every run that is not done, as many at a time as there is room for; returns their exit statuses.
 
     After Ctrl-C the runs in progress write their checkpoints, and the status of all that are not done is INTERRUPTED.
     Raises ConfigError: no such cluster, or none of its machines has so many CPUs and GPUs.
@@ -31,9 +31,9 @@ def run_all(grid: Grid, address: str, cpus: float, gpus: float) -> list[int]:
     join(address, "--address")
     try:
         _check_room(cpus, gpus)
-        task = ray.remote(_do).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
+        task = ray.remote(_complete).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
         grid.folder.mkdir(parents=True, exist_ok=True)
-        tasks = {task.remote(grid.folder, planned, os.getcwd()): planned for planned in grid.runs}
+        tasks = {task.remote(grid.folder, run, os.getcwd()): run for run in grid.runs}
         print(f"lsp: {len(tasks)} runs at {address}; what they print: {grid.folder}/*.log", flush=True)
         statuses: dict[str, int] = {}
         try:
@@ -43,7 +43,7 @@ def run_all(grid: Grid, address: str, cpus: float, gpus: float) -> list[int]:
             for reference in tasks:
                 ray.cancel(reference)
             ray.wait(list(tasks), num_returns=len(tasks))
-        return [statuses.get(planned.name, INTERRUPTED) for planned in grid.runs]
+        return [statuses.get(run.name, INTERRUPTED) for run in grid.runs]
     finally:
         ray.shutdown()
 
@@ -55,10 +55,10 @@ def _check_room(cpus: float, gpus: float) -> None:
 
 
 def _collect(tasks: dict[Any, GridRun], statuses: dict[str, int]) -> None:
-    """Wait for all tasks, and record and print how each ends."""
+    """Wait for all tasks; record and print how each ends."""
     waiting = list(tasks)
     while waiting:
-        ready, waiting = ray.wait(waiting, timeout=POLL)  # returns now and then, for Ctrl-C to be heard
+        ready, waiting = ray.wait(waiting, timeout=POLL)  # returns now and then, so that Ctrl-C is noticed
         for reference in ready:
             name = tasks[reference].name
             try:
@@ -68,12 +68,12 @@ def _collect(tasks: dict[Any, GridRun], statuses: dict[str, int]) -> None:
             print(f"lsp: {len(statuses)} of {len(tasks)}: {name}: {text}", flush=True)
 
 
-def _do(folder: Path, planned: GridRun, working_dir: str) -> tuple[int, str]:
+def _complete(folder: Path, run: GridRun, working_dir: str) -> tuple[int, str]:
     """On a machine of the cluster: the exit status of a run, and in words how it ended."""
-    log = folder / f"{planned.name}.log"
+    log = folder / f"{run.name}.log"
     try:
         os.chdir(working_dir)
-        status, ran = plan.do(folder, planned, partial(_run, log=log))
+        status, ran = local.complete(folder, run, partial(_run, log=log))
     except (ConfigError, OSError) as error:
         return BAD_INPUT, f"error: {error}"
     if status:
@@ -82,12 +82,12 @@ def _do(folder: Path, planned: GridRun, working_dir: str) -> tuple[int, str]:
 
 
 def _run(flags: list[str], log: Path) -> int:
-    """`lsp.run` in a process of its own, which a cancelled task tells to write a checkpoint."""
+    """`lsp.run` in a process of its own, which a cancelled task makes write a checkpoint."""
     line = [sys.executable, "-m", "lsp.run", *flags]
     with log.open("ab") as stream, subprocess.Popen(line, stdout=stream, stderr=subprocess.STDOUT) as process:
         try:
             while process.poll() is None:
-                time.sleep(POLL)  # not `wait`, in which a cancellation is not heard
+                time.sleep(POLL)  # not `wait`, which no cancellation interrupts
         finally:
             process.terminate()
             process.wait()

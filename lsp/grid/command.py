@@ -3,7 +3,7 @@
     python -m lsp.grid --name=tau --agent=sac_lsp --seeds=3 --critic.tau=0.005 --critic.tau=0.01
 
 A flag of `lsp.run` given several times is varied, and every combination is a run (or, with `--seeds`, as many) in
-`runs/NAME`. The same command again continues: what is done is skipped, what was interrupted is resumed.
+`runs/NAME`. The same command again skips what is done and resumes what was interrupted.
 """
 
 import sys
@@ -13,8 +13,8 @@ from functools import partial
 from lsp import cli
 from lsp.commands import FAULT, INTERRUPTED, status_of
 from lsp.config import ConfigError
-from lsp.grid import plan
-from lsp.grid.plan import Grid, Runner
+from lsp.grid import local
+from lsp.grid.plan import Grid, plan
 
 OWN = {"--address": "", "--cpus": "", "--gpus": ""}
 HELP = f"""usage: python -m lsp.grid --name=NAME [--address=HOST:PORT] [@FILE] --FLAG=VALUE ...
@@ -28,40 +28,27 @@ With --address the runs go to that Ray cluster (local: one that is started here)
 and must see this folder at the same path; what a run prints goes to runs/NAME/RUN.log."""
 
 
-def main(arguments: Sequence[str] | None = None, run: Runner = plan.start) -> int:
-    """Do what the command line says, and return the exit status; `run` stands for `lsp.run` in a new process."""
+def main(arguments: Sequence[str] | None = None, runner: local.Runner = local.start) -> int:
+    """Do what the command line says, and return the exit status; `runner` stands for `lsp.run` in a new process."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not given or {"-h", "--help"} & set(given):
         print(HELP)
         return 0
-    return status_of(lambda: _run(plan.plan(given, OWN), run))
+    return status_of(lambda: _run(plan(given, OWN), runner))
 
 
-def _run(grid: Grid, run: Runner) -> int:
+def _run(grid: Grid, runner: local.Runner) -> int:
     on_cluster = _cluster(grid)
-    statuses = on_cluster() if on_cluster else _one_by_one(grid, run)
+    statuses = on_cluster() if on_cluster else local.run_all(grid, runner)
     if INTERRUPTED in statuses:
-        print("lsp: stopped; the same command continues")
+        print("lsp: stopped; the same command resumes it")
         return INTERRUPTED
-    failed = [planned.name for planned, status in zip(grid.runs, statuses, strict=True) if status]
+    failed = [run.name for run, status in zip(grid.runs, statuses, strict=True) if status]
     print(
         f"lsp: {len(grid.runs) - len(failed)} of {len(grid.runs)} finished: {grid.folder}"
         + "".join(f"\n  failed: {name}" for name in failed)
     )
     return FAULT if failed else 0
-
-
-def _one_by_one(grid: Grid, run: Runner) -> list[int]:
-    statuses: list[int] = []
-    for number, planned in enumerate(grid.runs, start=1):
-        print(f"lsp: {number} of {len(grid.runs)}: {planned.name}", flush=True)
-        outcome = plan.do(grid.folder, planned, run)
-        if not outcome.ran:
-            print("lsp: done before")
-        statuses.append(outcome.status)
-        if statuses[-1] == INTERRUPTED:
-            break
-    return statuses
 
 
 def _cluster(grid: Grid) -> Callable[[], list[int]] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lsp.report.table import Cells
+from lsp.report.table import TextRow
 
 
 class Anchors(NamedTuple):
@@ -11,8 +11,8 @@ class Anchors(NamedTuple):
 
     env: str
     title: str
-    header: Cells
-    rows: tuple[Cells, ...]
+    header: TextRow
+    rows: tuple[TextRow, ...]
     caveat: str
     lines: Mapping[str, float]  # what the plot shows: label to return
 
@@ -33,11 +33,11 @@ STUDY = Anchors(
         ("distributed", "2", "10M + 4M", "5,173", "4,168 (1,749)"),
     ),
     caveat=(
-        "Not like for like: protocol and budget differ. The study ran one seed each and judged a policy by one episode "
-        "under one random latent held throughout (--protocol=fixed_latent comes nearest); its distributed runs took "
-        "about 9 environment steps a learner step, the others 1; its physics was MuJoCo 1.31. table: the score in its "
-        "text, from evaluations made apart. last 500: mean and standard deviation of the last 500 evaluations in its "
-        "logs."
+        "Not like for like: protocol and budget differ. The study ran one seed each and evaluated a policy by one "
+        "episode under one random latent held throughout (--protocol=fixed_latent comes nearest); its distributed runs "
+        "took about 9 environment steps a learner step, the others 1; its physics was MuJoCo 1.31. table: the score in "
+        "its text, from evaluations made apart. last 500: mean and standard deviation of the last 500 evaluations in "
+        "its logs."
     ),
     lines={"study: baseline, 1 layer": 3157.0, "study: distributed, 2 layers": 5173.0},
 )
@@ -60,8 +60,8 @@ PUBLISHED = Anchors(
     ),
     caveat=(
         "Not like for like: network sizes, updates a step and evaluation protocols differ; none has a flow policy. "
-        "These are means over seeds, where this report gives the IQM. TD7 judges a saved best policy. Source: per-seed "
-        "results in the SimbaV2 repository (arXiv 2502.15280); TD7 (arXiv 2306.02451) at second hand."
+        "These are means over seeds, where this report gives the IQM. TD7 evaluates a saved best policy. Source: "
+        "per-seed results in the SimbaV2 repository (arXiv 2502.15280); TD7 (arXiv 2306.02451) at second hand."
     ),
     lines={"SAC at 1M": 5105.0, "DroQ at 1M": 5988.0, "CrossQ at 1M": 6980.0},
 )

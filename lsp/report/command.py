@@ -13,7 +13,8 @@ from lsp.commands import Parser, status_of
 from lsp.config import ConfigError
 from lsp.report import curves, growth, table
 from lsp.report.anchors import ANCHORS, Anchors
-from lsp.report.runs import Group, Run, group_by_seed, read_all
+from lsp.report.groups import SeedGroup, group_by_seed
+from lsp.report.runs import RunResults, read_all
 
 TRUSTED_SEEDS = 5
 FIGURES = (".png", ".svg", ".pdf")
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--law", action="store_true",
         help="of one run with categorical critics: play an episode with its newest checkpoint and draw the predicted "
-        "return laws against the returns that followed (default: plots/law.png in its folder)",
+        "return distributions against the returns that followed (default: plots/law.png in its folder)",
     )  # fmt: skip
     parser.add_argument("--no-plot", action="store_true", help="draw no curves")
     parser.add_argument(
@@ -92,14 +93,14 @@ def _draw_law(options: argparse.Namespace) -> None:
     print(f"{distributions.summary(played)}\nlaw: {path}")
 
 
-def _find_anchors(name: str, groups: Sequence[Group]) -> Anchors:
+def _find_anchors(name: str, groups: Sequence[SeedGroup]) -> Anchors:
     anchors, envs = ANCHORS[name], dict.fromkeys(group.env for group in groups)
     if anchors.env not in envs:
         raise ConfigError(f"--compare={name} has numbers on {anchors.env} only; these runs are on {', '.join(envs)}")
     return anchors
 
 
-def headline(runs: Sequence[Run], protocol: str) -> str:
+def headline(runs: Sequence[RunResults], protocol: str) -> str:
     """What the scores below are."""
     windows = _range([run.window for run in runs])
     episodes = _range([run.episodes for run in runs])
@@ -111,7 +112,7 @@ def headline(runs: Sequence[Run], protocol: str) -> str:
     )
 
 
-def notes(groups: Sequence[Group], until: int | None) -> list[str]:
+def notes(groups: Sequence[SeedGroup], until: int | None) -> list[str]:
     """What a reader should know before trusting the table."""
     found = []
     few = [len(group.runs) for group in groups if 1 < len(group.runs) < TRUSTED_SEEDS]
@@ -126,7 +127,7 @@ def notes(groups: Sequence[Group], until: int | None) -> list[str]:
     return found
 
 
-def default_plot(runs: Sequence[Run]) -> Path:
+def default_plot(runs: Sequence[RunResults]) -> Path:
     """Where curves go unless told otherwise."""
     if len(runs) == 1:
         return runs[0].folder / "plots" / "curve.png"

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsp.report.anchors import Anchors
-from lsp.report.runs import Group, Run
+from lsp.report.groups import SeedGroup
+from lsp.report.runs import RunResults
 from lsp.report.statistics import iqm, mean, stratified_bootstrap_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which readers with any color vision tell apart; its yellow is too pale for lines.
+# Okabe and Ito's palette, which readers with any color vision can tell apart; its yellow is too pale for lines.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 Style = tuple[float, tuple[float, ...]]  # offset, then lengths of dashes and gaps
 STYLES: tuple[Style, ...] = ((0, ()), (0, (5, 2)), (0, (1, 1.2)))  # tell groups apart beyond the colors
@@ -35,7 +36,7 @@ class Curve(NamedTuple):
     high: NDArray[np.float64]
 
 
-def curve(group: Group) -> Curve:
+def curve(group: SeedGroup) -> Curve:
     """Mean over seeds, IQM from four on; band: bootstrapped 95 % interval, their range below three."""
     moments = _moments(group.runs[0])
     for run in group.runs[1:]:
@@ -52,12 +53,12 @@ def curve(group: Group) -> Curve:
     return Curve(steps, center, band[:, 0], band[:, 1])
 
 
-def _moments(run: Run) -> NDArray[np.int64]:
+def _moments(run: RunResults) -> NDArray[np.int64]:
     """What tells evaluations apart, [T]: the step, and which it is of those at that step."""
     return run.steps * MAX_REPEATS + run.repeats
 
 
-def draw(groups: Sequence[Group], protocol: str, anchors: Anchors | None = None) -> "Figure":
+def draw(groups: Sequence[SeedGroup], protocol: str, anchors: Anchors | None = None) -> "Figure":
     """The figure. Matplotlib is imported here, because it takes longer than everything else."""
     from matplotlib.figure import Figure
 
@@ -87,7 +88,7 @@ def save(figure: "Figure", path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
-def explanation(groups: Sequence[Group], protocol: str) -> str:
+def explanation(groups: Sequence[SeedGroup], protocol: str) -> str:
     """What lines and bands are, for these numbers of seeds."""
     counts = {len(group.runs) for group in groups}
     several = max(counts) > 1
@@ -107,7 +108,7 @@ def _look(index: int) -> tuple[str, Style]:
     return COLORS[index % len(COLORS)], STYLES[index // len(COLORS) % len(STYLES)]
 
 
-def _seeds(groups: Sequence[Group], label: str) -> str:
+def _seeds(groups: Sequence[SeedGroup], label: str) -> str:
     counts = sorted({len(group.runs) for group in groups if group.label == label})
     plural = "s" if counts != [1] else ""
     return f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seed{plural}"
@@ -127,7 +128,7 @@ def _draw_legend(figure: "Figure", seeds: Mapping[str, str], panels: int, title:
     legend.get_title().set(fontsize=8.5, color=GRAY)
 
 
-def _draw_group(panel: "Axes", group: Group, color: str, style: Style) -> None:
+def _draw_group(panel: "Axes", group: SeedGroup, color: str, style: Style) -> None:
     line = curve(group)
     if len(group.runs) > 1:
         for run in group.runs:
@@ -137,7 +138,7 @@ def _draw_group(panel: "Axes", group: Group, color: str, style: Style) -> None:
     panel.plot(line.steps, line.center, color=color, linestyle=style, linewidth=2.0, marker=marker)
 
 
-def _draw_growths(panel: "Axes", groups: Sequence[Group]) -> None:
+def _draw_growths(panel: "Axes", groups: Sequence[SeedGroup]) -> None:
     for step in sorted({int(step) for group in groups for run in group.runs for step in run.growths}):
         panel.axvline(step, color=GRAY, linewidth=1.0, linestyle=(0, (4, 2, 1, 2)), zorder=1)
         panel.annotate(
@@ -158,7 +159,7 @@ def _draw_anchors(panel: "Axes", anchors: Anchors) -> None:
         text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
-def _dress(panel: "Axes", env: str, groups: Sequence[Group]) -> None:
+def _dress(panel: "Axes", env: str, groups: Sequence[SeedGroup]) -> None:
     episodes = sorted({run.episodes for group in groups for run in group.runs})
     panel.set_title(env, fontsize=11, fontweight="bold")
     panel.set_xlabel("environment steps")

@@ -1,11 +1,12 @@
-"""What adding a layer costs at first: how far the return falls, and what it is in the first steps after."""
+"""What adding a layer costs at first: how far the return drops, and what it is in the first steps after."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from lsp.report.runs import Group, Run
+from lsp.report.groups import SeedGroup
+from lsp.report.runs import RunResults
 
 SPAN = 100_000
 """Environment steps after growth that are looked at."""
@@ -19,12 +20,12 @@ class Aftermath(NamedTuple):
     span: int  # environment steps: `SPAN`, or as many as there are
 
 
-def growth_step(groups: Sequence[Group]) -> int | None:
+def growth_step(groups: Sequence[SeedGroup]) -> int | None:
     """The step of the last growth of the first of these groups that grows; None where none does."""
     return next((int(group.runs[0].growths[-1]) for group in groups if len(group.runs[0].growths)), None)
 
 
-def aftermath(run: Run, step: int) -> Aftermath | None:
+def aftermath(run: RunResults, step: int) -> Aftermath | None:
     """Of growth at environment step `step`; of a run that does not grow there, what it does meanwhile.
 
     None where the run has no evaluation at that step, or none after it.
@@ -34,7 +35,7 @@ def aftermath(run: Run, step: int) -> Aftermath | None:
     if len(at) == 0 or len(inside) == 0:
         return None
     span = min(SPAN, int(run.steps[-1]) - step)
-    # Where a layer was added, its policy was judged at once: the curve goes on from there.
+    # Where a layer was added, its policy was evaluated at once: the curve continues from there.
     steps, returns = run.steps[at[-1] :], run.returns[at[-1] :]
     edges = np.array([step, *run.steps[inside], step + span])
     area = np.trapezoid(np.interp(edges, steps, returns), edges)
@@ -42,7 +43,7 @@ def aftermath(run: Run, step: int) -> Aftermath | None:
     return Aftermath(float(run.returns[at[0]] - np.min(run.returns[after])), float(area), span)
 
 
-def of_group(group: Group, reference: int | None) -> Aftermath | None:
+def of_group(group: SeedGroup, reference: int | None) -> Aftermath | None:
     """Means over seeds: of the group's own growth, or at the step `reference` where it has none."""
     own = growth_step([group])
     step = reference if own is None else own
@@ -58,7 +59,7 @@ def of_group(group: Group, reference: int | None) -> Aftermath | None:
     )
 
 
-def explanation(groups: Sequence[Group]) -> str | None:
+def explanation(groups: Sequence[SeedGroup]) -> str | None:
     """What the columns mean; None where no run grows."""
     if growth_step(groups) is None:
         return None

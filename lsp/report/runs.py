@@ -1,24 +1,23 @@
-"""Run directories as arrays, and those that differ by their seed alone as one group."""
+"""Run folders as arrays: the evaluations of a run and what it took, and the final score."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsp.config import ConfigError
+from lsp.report.old_names import renamed
 from lsp.storage import metrics
 
 LAST_EVALUATIONS = 10
-BOOKKEEPING = {"name", "seed", "log_every", "checkpoint_every", "milestone_every", "track"}  # what changes no policy
-MAX_LABEL_FIELDS = 3
 
 
 @dataclass(frozen=True)
-class Run:
+class RunResults:
     """The evaluations of one run under one protocol, [T] each, and what the run took."""
 
     folder: Path
@@ -26,7 +25,7 @@ class Run:
     steps: NDArray[np.int64]  # environment steps
     updates: NDArray[np.int64]
     returns: NDArray[np.float64]  # means over episodes
-    falls: NDArray[np.float64]  # shares of episodes, in [0, 1]
+    terminated: NDArray[np.float64]  # shares of episodes that the task ended, in [0, 1]
     speeds: NDArray[np.float64]  # means of `info/x_velocity`, m/s; NaN where the environment has none
     successes: NDArray[np.float64]  # shares of episodes that met their goal, in [0, 1]; NaN where there are no goals
     episodes: int  # of one evaluation
@@ -35,7 +34,7 @@ class Run:
 
     @property
     def repeats(self) -> NDArray[np.int64]:
-        """How many evaluations came before each at the same step, [T]: after growth the policy is judged anew."""
+        """How many evaluations came before each at the same step, [T]: after growth the policy is evaluated again."""
         first = np.searchsorted(self.steps, self.steps)
         return np.arange(len(self.steps)) - first
 
@@ -48,8 +47,8 @@ class Run:
     def _last(self) -> NDArray[np.int64]:
         """Indices of the evaluations that the final score is the mean of.
 
-        They are the last 10, but of the run's second half only, and only of the layer trained last; what is judged
-        right after growth has not been trained.
+        They are the last 10, but of the run's second half only, and only of the layer trained last; what is
+        evaluated right after growth has not been trained.
         """
         grown = np.flatnonzero(self.repeats > 0)
         trained = np.flatnonzero(self.repeats == 0)
@@ -67,21 +66,8 @@ class Run:
         return float(np.mean(values[self._last]))
 
 
-class Group(NamedTuple):
-    """Runs that differ by their seed alone."""
-
-    env: str
-    label: str
-    runs: list[Run]
-
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        """Final score of every seed, [N]."""
-        return np.array([run.final(run.returns) for run in self.runs])
-
-
-def read_all(folders: Sequence[Path], protocol: str, until: int | None = None) -> list[Run]:
-    """Every run in `folders`, each a run or a folder of runs and sweeps; each counts once. Raises ConfigError."""
+def read_all(folders: Sequence[Path], protocol: str, until: int | None = None) -> list[RunResults]:
+    """Every run in `folders`, each a run or a folder of runs, grids included; each counts once. Raises ConfigError."""
     found = {run.resolve(): run for folder in folders for run in _expand(folder)}
     return [read(run, protocol, until) for run in found.values()]
 
@@ -97,24 +83,24 @@ def _expand(folder: Path) -> list[Path]:
     return inside
 
 
-def read(folder: Path, protocol: str, until: int | None = None) -> Run:
+def read(folder: Path, protocol: str, until: int | None = None) -> RunResults:
     """A run's evaluations under `protocol`, up to environment step `until`; it may still be training.
 
     Raises:
         ConfigError: not a run, or nothing to report of it.
     """
     try:
-        config = _flatten(json.loads((folder / "config.json").read_text())["config"])
+        config = renamed(_flatten(json.loads((folder / "config.json").read_text())["config"]))
         evaluations = _select(folder, _records(folder / "eval.jsonl"), protocol, until)
         progress = [line for line in _records(folder / "metrics.jsonl") if until is None or line["step"] <= until]
         seconds = progress[-1]["seconds"] if progress else np.nan
-        return Run(
+        return RunResults(
             folder=folder,
             config={"env": "?", "agent": "?", "preset": "?"} | config,
             steps=np.array([line["step"] for line in evaluations]),
             updates=np.array([line["updates"] for line in evaluations]),
             returns=np.array([np.mean(line["returns"]) for line in evaluations]),
-            falls=np.array([np.mean(line["falls"]) for line in evaluations]),
+            terminated=np.array([np.mean(line["terminated"]) for line in evaluations]),
             speeds=np.array([np.mean(line.get("info/x_velocity", np.nan)) for line in evaluations]),
             successes=np.array([np.mean(line.get("success", np.nan)) for line in evaluations]),
             episodes=len(evaluations[-1]["returns"]),
@@ -131,7 +117,7 @@ def read(folder: Path, protocol: str, until: int | None = None) -> Run:
 
 def _records(path: Path) -> list[dict[str, Any]]:
     try:
-        return metrics.read(path) if path.exists() else []
+        return [renamed(record) for record in metrics.read(path)] if path.exists() else []
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -154,68 +140,3 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
-
-
-def group_by_seed(runs: Sequence[Run]) -> list[Group]:
-    """Runs by configuration, in order of appearance, those of an environment together.
-
-    Raises:
-        ConfigError: two runs share configuration and seed, so that they are no two samples.
-    """
-    members: dict[str, list[Run]] = {}
-    for run in runs:
-        members.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
-    for same in members.values():
-        _check_seeds(same)
-    firsts = [same[0] for same in members.values()]
-    groups = [Group(str(same[0].config["env"]), _label(same[0], firsts), same) for same in members.values()]
-    envs = list(dict.fromkeys(group.env for group in groups))
-    return sorted(groups, key=lambda group: envs.index(group.env))
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in run.config.items() if name not in BOOKKEEPING}
-
-
-def _check_seeds(runs: Sequence[Run]) -> None:
-    seen: dict[Any, Path] = {}
-    for run in runs:
-        seed = run.config.get("seed")
-        if seed in seen:
-            raise ConfigError(
-                f"{seen[seed]} and {run.folder} are the same configuration with the same seed {seed}, which are no two "
-                "samples: leave one out"
-            )
-        seen[seed] = run.folder
-
-
-def _label(run: Run, firsts: Sequence[Run]) -> str:
-    """The agent, the preset where presets differ, and what else tells runs of this agent and preset apart."""
-    presets = {first.config["preset"] for first in firsts}
-    head = [run.config["agent"]] + [run.config["preset"]] * (len(presets) > 1)
-    peers = [first for first in firsts if _kind(first) == _kind(run)]
-    names = sorted(set(_differing(peers)))
-    if len(names) > MAX_LABEL_FIELDS:
-        return ", ".join([*head, run.folder.name])
-    return ", ".join(head + [f"{name}={_text(run.config.get(name, 'unset'))}" for name in names])
-
-
-def _kind(run: Run) -> tuple[Any, Any]:
-    return run.config["agent"], run.config["preset"]
-
-
-def _differing(peers: Sequence[Run]) -> Iterator[str]:
-    """Fields that differ between runs in the same environment."""
-    for env in {peer.config["env"] for peer in peers}:
-        settings = [_settings(peer) for peer in peers if peer.config["env"] == env]
-        for name in {name for each in settings for name in each}:
-            if len({_text(each.get(name, "unset")) for each in settings}) > 1:
-                yield name
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(_text, value))
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value).lower() if isinstance(value, bool) else str(value)

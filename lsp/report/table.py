@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lsp.report import growth
-from lsp.report.runs import Group
+from lsp.report.groups import SeedGroup
 from lsp.report.statistics import (
     iqm,
     probability_of_improvement,
@@ -16,7 +16,7 @@ from lsp.report.statistics import (
     stratified_bootstrap_interval,
 )
 
-Cells = Sequence[str]
+TextRow = Sequence[str]
 ABSENT = "-"
 INTERVAL = "95 % interval"  # shown even if absent everywhere: that one seed has none should be seen
 TEXT_COLUMNS = 2  # environment and label, aligned to the left
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     iqm_low: float | None  # 95 % interval
     iqm_high: float | None
     median: float
-    falls: float  # share of the final episodes that ended before the time limit, in [0, 1]
+    terminated: float  # share of the final episodes that the task ended, not the time limit, in [0, 1]
     success: float | None  # share of the final episodes that met their goal, in [0, 1]
     x_velocity: float | None  # forward speed in the final episodes, m/s
     growth_dip: float | None  # return before growth minus the lowest in the steps after it
@@ -58,7 +58,7 @@ HEADER = (
     "IQM",
     INTERVAL,
     "median",
-    "falls %",
+    "terminated %",
     "success %",
     "speed m/s",
     "dip",
@@ -69,16 +69,16 @@ HEADER = (
 )
 
 
-def rows(groups: Sequence[Group]) -> list[Row]:
+def rows(groups: Sequence[SeedGroup]) -> list[Row]:
     """A row a group; the first of each environment is what the others of it are compared with."""
-    first: dict[str, Group] = {}
+    first: dict[str, SeedGroup] = {}
     for group in groups:
         first.setdefault(group.env, group)
     grown = {env: growth.growth_step([group for group in groups if group.env == env]) for env in first}
     return [_row(group, first[group.env], grown[group.env]) for group in groups]
 
 
-def _row(group: Group, first: Group, growth_step: int | None) -> Row:
+def _row(group: SeedGroup, first: SeedGroup, growth_step: int | None) -> Row:
     runs, scores = group.runs, group.scores
     steps, updates = [int(run.steps[-1]) for run in runs], [int(run.updates[-1]) for run in runs]
     low, high = stratified_bootstrap_interval(scores[:, None]) if len(runs) > 1 else (None, None)
@@ -96,7 +96,7 @@ def _row(group: Group, first: Group, growth_step: int | None) -> Row:
         iqm_low=low,
         iqm_high=high,
         median=float(np.median(scores)),
-        falls=float(np.mean([run.final(run.falls) for run in runs])),
+        terminated=float(np.mean([run.final(run.terminated) for run in runs])),
         success=_mean([run.final(run.successes) for run in runs]),
         x_velocity=_mean([run.final(run.speeds) for run in runs]),
         growth_dip=aftermath and aftermath.dip,
@@ -115,14 +115,14 @@ def _mean(values: Sequence[float]) -> float | None:
     return None if np.isnan(values).any() else float(np.mean(values))
 
 
-def _improvement(group: Group, first: Group) -> tuple[float | None, float | None, float | None]:
+def _improvement(group: SeedGroup, first: SeedGroup) -> tuple[float | None, float | None, float | None]:
     if group is first or min(len(group.runs), len(first.runs)) < 2:
         return None, None, None
     ours, theirs = group.scores[:, None], first.scores[:, None]
     return probability_of_improvement(ours, theirs), *probability_of_improvement_interval(ours, theirs)
 
 
-def cells(row: Row) -> Cells:
+def cells(row: Row) -> TextRow:
     """The row as a person reads it, in the order of `HEADER`."""
     better, low, high = (_format(value, ".2f") for value in (row.p_better, row.p_better_low, row.p_better_high))
     return (
@@ -134,7 +134,7 @@ def cells(row: Row) -> Cells:
         _score(row.iqm),
         ABSENT if row.iqm_low is None else f"[{_score(row.iqm_low)}, {_score(row.iqm_high)}]",
         _score(row.median),
-        f"{100 * row.falls:.0f}",
+        f"{100 * row.terminated:.0f}",
         ABSENT if row.success is None else f"{100 * row.success:.0f}",
         _format(row.x_velocity, ".2f"),
         _score(row.growth_dip),
@@ -164,14 +164,14 @@ def _clock(seconds: float | None) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
-def lines(table: Sequence[Row]) -> list[Cells]:
+def lines(table: Sequence[Row]) -> list[TextRow]:
     """Header and rows for `to_text`, without columns that say nothing in any row, such as the speed of no walker."""
     body = [cells(row) for row in table]
     kept = [i for i, name in enumerate(HEADER) if name == INTERVAL or any(line[i] != ABSENT for line in body)]
     return [[line[i] for i in kept] for line in (HEADER, *body)]
 
 
-def to_text(cell_lines: Sequence[Cells], markdown: bool = False, text_columns: int = TEXT_COLUMNS) -> str:
+def to_text(cell_lines: Sequence[TextRow], markdown: bool = False, text_columns: int = TEXT_COLUMNS) -> str:
     """An aligned table of `cell_lines`, the header first; all but the first `text_columns` to the right."""
     widths = [max(map(len, column)) for column in zip(*cell_lines, strict=True)]
     sides = ["<" if i < text_columns else ">" for i in range(len(widths))]

@@ -53,19 +53,19 @@ def test_a_cancelled_run_writes_its_checkpoint(fake_run: Path, monkeypatch: pyte
     assert fake_run.read_text().endswith("a checkpoint\n")
 
 
-def test_what_a_task_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_task_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = [0, 1]
     monkeypatch.setattr(cluster, "_run", lambda flags, log: statuses.pop(0))
     done, new = GridRun("done", [], 100), GridRun("new", [], 100)
     untrained(tmp_path / "done")
-    told = [cluster._do(tmp_path, planned, os.getcwd()) for planned in (done, new, new)]
+    told = [cluster._complete(tmp_path, run, os.getcwd()) for run in (done, new, new)]
     assert told == [(0, "done before"), (0, "finished"), (1, f"failed: see {tmp_path / 'new.log'}")]
     assert statuses == []
     more = GridRun("done", [], 200)
     with locked(tmp_path / "done"):
         statuses.append(2)
-        assert cluster._do(tmp_path, more, os.getcwd())[0] == 2
-    status, text = cluster._do(tmp_path, new, str(tmp_path / "elsewhere"))
+        assert cluster._complete(tmp_path, more, os.getcwd())[0] == 2
+    status, text = cluster._complete(tmp_path, new, str(tmp_path / "elsewhere"))
     assert (status, text[:6]) == (2, "error:")
 
 

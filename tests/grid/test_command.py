@@ -53,8 +53,8 @@ def test_every_combination_once(arguments: list[str], tmp_path: Path, capsys: An
     assert again.calls == []
 
 
-def test_goes_on(arguments: list[str], tmp_path: Path) -> None:
-    """Interrupted in the second; then its half-done folder without a checkpoint is begun anew, one with is resumed."""
+def test_resumes(arguments: list[str], tmp_path: Path) -> None:
+    """Interrupted in the second run, whose folder without a checkpoint is started again; one with is resumed."""
     assert grid.main(arguments, Runner(0, 130)) == 130
     (tmp_path / "g" / "critic.tau=0.01").mkdir()
     runner = Runner()

@@ -11,7 +11,7 @@ GRID = ["--env=Pendulum-v1", "--name=g"]
 
 
 def names(*arguments: str) -> list[str]:
-    return [planned.name for planned in plan.plan([*GRID, *arguments], {}).runs]
+    return [run.name for run in plan.plan([*GRID, *arguments], {}).runs]
 
 
 def test_names_are_what_differs() -> None:
@@ -28,8 +28,8 @@ def test_the_grids_own_flags() -> None:
 
 def test_switches() -> None:
     """A `--no-` flag stays as it is; one of both kinds is varied."""
-    (planned,) = plan.plan([*GRID, "--no-normalize.observations", "--critic.value-network"], {}).runs
-    assert planned.flags == ["--env=Pendulum-v1", "--no-normalize.observations", "--critic.value-network"]
+    (run,) = plan.plan([*GRID, "--no-normalize.observations", "--critic.value-network"], {}).runs
+    assert run.flags == ["--env=Pendulum-v1", "--no-normalize.observations", "--critic.value-network"]
     both = names("--critic.layer-norm=true", "--critic.layer-norm=false")
     assert both == ["critic.layer-norm=true", "critic.layer-norm=false"]
 

@@ -88,7 +88,7 @@ def test_compare_with_published(tmp_path: Path, capsys: Any) -> None:
     write_run(tmp_path / "a", [1.0], env="Ant-v4")
     assert report.main([str(tmp_path), "--compare=published", "--no-plot", "--markdown"]) == 0
     out = capsys.readouterr().out
-    assert "TD7 judges a saved best policy" in " ".join(out.split())
+    assert "TD7 evaluates a saved best policy" in " ".join(out.split())
     assert re.search(r"\| CrossQ +\| +10 \| 5,384 ± 1,908 \| +6,980 ± 236 \| +- \|\n", out)
 
 

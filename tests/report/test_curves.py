@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from lsp.report import curves
 from lsp.report.anchors import STUDY
-from lsp.report.runs import Group, group_by_seed, read_all
+from lsp.report.groups import SeedGroup, group_by_seed
+from lsp.report.runs import read_all
 from lsp.report.statistics import iqm, mean, stratified_bootstrap_interval
 from tests.support.folders import write_run
 
 
-def groups(folder: Path, *seeds: int, **fields: Any) -> list[Group]:
+def groups(folder: Path, *seeds: int, **fields: Any) -> list[SeedGroup]:
     """A group of so many seeds each, told apart by `utd`; seed s returns s, then 10 s."""
     for number, count in enumerate(seeds, start=1):
         for seed in range(count):
@@ -130,7 +131,7 @@ def test_format_steps(steps: int, text: str) -> None:
 
 
 def test_growth_is_a_step_of_the_curve(tmp_path: Path) -> None:
-    """Judged before and after at one step, the curve falls there; a line marks it. Seeds of several lengths, too."""
+    """Evaluated before and after at one step, the curve drops there; a line marks it. Seeds of several lengths, too."""
     for seed, count in ((0, 5), (1, 4)):
         returns = [1.0 + seed, 5.0 + seed, 0.0, 3.0, 9.0][:count]
         write_run(tmp_path / str(seed), returns, at=[10, 20, 20, 30, 40][:count], seed=seed, steps=40)

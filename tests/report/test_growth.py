@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lsp.report import growth
-from lsp.report.runs import group_by_seed, read, read_all
+from lsp.report.groups import group_by_seed
+from lsp.report.runs import read, read_all
 from tests.support.folders import write_run
 
 AT = [100_000, 200_000, 200_000, 250_000, 350_000]

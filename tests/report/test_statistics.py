@@ -1,4 +1,4 @@
-"""Estimators against SciPy, closed forms and rliable; intervals obey the laws of the bootstrap."""
+"""Estimators against SciPy, closed forms and rliable; intervals behave as the bootstrap's should."""
 
 import numpy as np
 import pytest

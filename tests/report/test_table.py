@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lsp.report import table
-from lsp.report.runs import group_by_seed, read_all
+from lsp.report.groups import group_by_seed
+from lsp.report.runs import read_all
 from lsp.report.statistics import stratified_bootstrap_interval
 from lsp.report.table import Row
 from tests.support.folders import write_run
@@ -29,7 +30,7 @@ def rows(tmp_path: Path) -> list[Row]:
 
 def test_rows(rows: list[Row]) -> None:
     first, better, single, hopper = rows
-    assert (first.seeds, first.iqm, first.median, first.falls) == (2, 1000.5, 1000.5, 0.5)
+    assert (first.seeds, first.iqm, first.median, first.terminated) == (2, 1000.5, 1000.5, 0.5)
     assert (first.iqm_low, first.iqm_high) == (1000.0, 1001.0)
     assert first.x_velocity == pytest.approx(1.0005)
     assert (first.seconds, first.steps_per_second) == (2.0, 500.0)
@@ -67,7 +68,7 @@ def test_diverged_seed_is_not_trimmed_away(tmp_path: Path) -> None:
 
 
 def test_cells(rows: list[Row]) -> None:
-    row = rows[1]._replace(seconds=3_723.4, steps_per_second=12_345.6, falls=0.126)
+    row = rows[1]._replace(seconds=3_723.4, steps_per_second=12_345.6, terminated=0.126)
     assert table.cells(row) == (
         "lsp/RllabAnt-v0", "prioritized", "3", "1,000 to 2,000", "500 to 1,500", "2,334", "[2,000, 3,001]", "2,002",
         "13", "-", "2.33", "-", "-", "1:02:03", "12,346", "1.00 [1.00, 1.00]",

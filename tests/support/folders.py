@@ -22,9 +22,9 @@ def write_run(
 ) -> Path:
     """A run with an evaluation every 1,000 steps (or `at` others), of two episodes around each of `returns`.
 
-    The second protocol returns ten times as much. One episode in two falls; the forward speed is a thousandth of the
-    return, where the environment is an ant; where it is a reacher, three episodes in four meet
-    their goal. `fields` are of the configuration, with `__` for a dot.
+    The second protocol returns ten times as much. The task ends one episode in two; the forward speed is a thousandth
+    of the return, where the environment is an ant; where it is a reacher, three episodes in four meet their goal.
+    `fields` are of the configuration, with `__` for a dot.
     """
     given = {name.replace("__", "."): value for name, value in fields.items()}
     steps = at or [EVERY * i for i in range(1, len(returns) + 1)]
@@ -36,7 +36,7 @@ def write_run(
         step = {"step": now, "updates": now - 500}
         for factor, protocol in zip((1, 10), protocols, strict=False):
             both = [factor * value - 1, factor * value + 1]
-            record = {"protocol": protocol, "return": factor * value, "returns": both, "falls": [True, False]}
+            record = {"protocol": protocol, "return": factor * value, "returns": both, "terminated": [True, False]}
             speeds = {"info/x_velocity": [each / 1000 for each in both]} if "Ant" in config["env"] else {}
             success = {"success": [True, True, True, False]} if "Reacher" in config["env"] else {}
             evaluations.write(step | record | {"lengths": [1000, 1000]} | speeds | success)

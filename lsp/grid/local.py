@@ -1,0 +1,71 @@
+"""The runs of a grid on this machine: one after the other, each as far as it is not done."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from lsp.commands import FAULT, INTERRUPTED
+from lsp.grid.plan import Grid, GridRun
+from lsp.storage import checkpoint
+from lsp.storage.run_folder import locked, read_document
+
+Runner = Callable[[list[str]], int]  # flags of `lsp.run` to its exit status
+
+
+class GridRunEnd(NamedTuple):
+    """How a run of the grid ended."""
+
+    status: int  # exit status
+    ran: bool = True  # false where it was done before
+
+
+def run_all(grid: Grid, runner: Runner) -> list[int]:
+    """Complete every run in turn, up to an interrupt; returns their exit statuses. Raises ConfigError."""
+    statuses: list[int] = []
+    for number, run in enumerate(grid.runs, start=1):
+        print(f"lsp: {number} of {len(grid.runs)}: {run.name}", flush=True)
+        end = complete(grid.folder, run, runner)
+        if not end.ran:
+            print("lsp: done before")
+        statuses.append(end.status)
+        if end.status == INTERRUPTED:
+            break
+    return statuses
+
+
+def complete(folder: Path, run: GridRun, runner: Runner) -> GridRunEnd:
+    """Start a run, resume it, or leave it alone where it is done. Raises ConfigError."""
+    target = folder / run.name
+    of_seeds = [path.parent for path in target.glob("seed_*/config.json")]
+    present = [path for path in of_seeds or [target] if (path / "config.json").exists()]
+    alive = [path for path in present if "failed" not in read_document(path)]
+    steps = [checkpoint.steps(path / "checkpoints") for path in alive]
+    if present and all(found and found[-1] >= run.steps for found in steps):
+        return GridRunEnd(0 if len(alive) == len(present) else FAULT, ran=False)
+    if steps and all(steps):
+        return GridRunEnd(runner([f"--resume={target}", f"--steps={run.steps}"]))
+    if target.exists():  # ended before its first checkpoint
+        _remove(target, present)
+    return GridRunEnd(runner([*run.flags, f"--runs-dir={folder}", f"--name={run.name}"]))
+
+
+def _remove(target: Path, present: Sequence[Path]) -> None:
+    with ExitStack() as stack:
+        for path in present:
+            stack.enter_context(locked(path))  # or it may be a run that has just started
+        shutil.rmtree(target)
+
+
+def start(flags: list[str]) -> int:
+    """`lsp.run` in a process of its own, so that all memory is free again; Ctrl-C reaches it, too."""
+    with subprocess.Popen([sys.executable, "-m", "lsp.run", *flags], env=os.environ) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # it writes a checkpoint and ends with status 130

@@ -1,0 +1,58 @@
+"""A run of a grid is started, resumed or left alone, as its folder says; an interrupt ends the grid."""
+
+from pathlib import Path
+
+import pytest
+
+from lsp.config import Config, ConfigError, to_dict
+from lsp.grid import local
+from lsp.grid.plan import Grid, GridRun
+from lsp.storage.run_folder import locked, write_document
+from tests.support.policies import untrained  # its checkpoint is of step 100
+
+RUN = GridRun("a", ["--env=Pendulum-v1"], 100)
+
+
+def completed(folder: Path, run: GridRun = RUN, status: int = 0) -> tuple[local.GridRunEnd, list[str]]:
+    """How the run ended, and the flags that `lsp.run` was started with; none where it was not."""
+    calls: list[str] = []
+
+    def runner(flags: list[str]) -> int:
+        calls.extend(flags)
+        return status
+
+    return local.complete(folder, run, runner), calls
+
+
+def test_a_new_run_is_started(tmp_path: Path) -> None:
+    started = [*RUN.flags, f"--runs-dir={tmp_path}", "--name=a"]
+    assert completed(tmp_path, status=3) == (local.GridRunEnd(3), started)
+    (tmp_path / "a").mkdir()  # it ended before it wrote anything of use
+    assert completed(tmp_path) == (local.GridRunEnd(0), started)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_run_with_a_checkpoint_is_left_alone_or_resumed(tmp_path: Path) -> None:
+    untrained(tmp_path / "a")
+    assert completed(tmp_path) == (local.GridRunEnd(0, ran=False), [])
+    longer = RUN._replace(steps=150)
+    assert completed(tmp_path, longer) == (local.GridRunEnd(0), [f"--resume={tmp_path / 'a'}", "--steps=150"])
+
+
+def test_a_seed_that_failed_leaves_the_others_done(tmp_path: Path) -> None:
+    untrained(tmp_path / "a" / "seed_0")
+    write_document(tmp_path / "a" / "seed_1", {"config": to_dict(Config()), "failed": "diverged"})
+    assert completed(tmp_path) == (local.GridRunEnd(1, ran=False), [])
+
+
+def test_a_folder_in_use_is_not_removed(tmp_path: Path) -> None:
+    write_document(tmp_path / "a", {"config": to_dict(Config())})
+    with locked(tmp_path / "a"), pytest.raises(ConfigError, match="is in use"):
+        completed(tmp_path)
+    assert (tmp_path / "a" / "config.json").exists()
+
+
+def test_an_interrupt_ends_the_grid(tmp_path: Path) -> None:
+    statuses = [1, 130]
+    grid = Grid(tmp_path, [RUN._replace(name=name) for name in "abc"], {})
+    assert local.run_all(grid, lambda flags: statuses.pop(0)) == [1, 130]
