@@ -151,7 +151,7 @@ def loop_call(agent: str, capacity: int, block: int, **changes: Any) -> Call:
     config = dataclasses.replace(config, replay=replay, warmup_steps=0, learning_starts=1_000, block=block)
     executors = InProcess(lambda i: Executor(envs.make(config.env), i, config.gamma, config.n_step), 1)
     recipe = agents.build(config, executors.spec)
-    training = Training(recipe, [executors])
+    training = common.Training(recipe, [executors])
     device = training.device
     device.state = device.state._replace(replay=full(recipe.replay, capacity, np.random.default_rng(0)))
     training.start()
