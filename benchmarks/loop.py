@@ -52,8 +52,10 @@ def fill(recipe: Recipe, state: RunState, spec: EnvSpec, key: Key) -> RunState:
     """Random rows all over the replay: a nearly empty one would stay in cache and flatter the sampling."""
     chunk = min(FILL, recipe.config.replay.capacity)
 
+    layout = packing.Layout.of(spec)
+
     def add(state: RunState, key: Key) -> RunState:
-        random = packing.unpack(jax.random.normal(key, (chunk, packing.width(*spec))), spec.observation_dim)
+        random = layout.unpack(jax.random.normal(key, (chunk, layout.width)))
         random = random._replace(discount=jnp.full(chunk, recipe.config.gamma))
         return state._replace(replay=recipe.replay.add(state.replay, random, jnp.full(chunk, jnp.inf)))
 
@@ -76,11 +78,11 @@ def windows(loop: Loop, steps: int) -> Iterator[tuple[float, float]]:
 
 def parts(loop: Loop, dispatches: Dispatches) -> dict[str, Callable[[], object]]:
     """What a step is made of, each alone. They use up the loop, which cannot go on afterwards."""
-    config, (observation_dim, action_dim) = loop.config, loop.executors.spec
+    config, spec = loop.config, loop.executors.spec
     count, chunk = config.executors.count, config.executors.count * config.block
-    width = packing.width(observation_dim, action_dim)
-    new = [np.zeros(shape, np.float32) for shape in ((chunk, width), (chunk,), (count, observation_dim))]
-    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (count, action_dim)).astype(np.float32)
+    shapes = ((chunk, packing.Layout.of(spec).width), (chunk,), (count, spec.observation_dim))
+    new = [np.zeros(shape, np.float32) for shape in shapes]
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (count, spec.action_dim)).astype(np.float32)
     params, step, random = loop.actor_params(), np.int32(loop.step), np.bool_(False)
 
     def dispatch(function: Callable[..., tuple[RunState, jax.Array, jax.Array]]) -> None:

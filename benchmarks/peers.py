@@ -30,18 +30,19 @@ def make_lsp(env: str, capacity: int, block: int) -> Advance:
 
     import lsp
     from lsp.config import from_dict, to_dict
-    from lsp.packing import unpack, width
+    from lsp.packing import Layout
     from lsp.training import run
 
     changes = {"env": env, "replay.capacity": capacity, "block": block, "warmup_steps": 500, "learning_starts": 500}
     run = run.Run(from_dict(to_dict(lsp.presets("sac_lsp", "modern")) | changes), Path("unused"))
     spec = run.loop.executors.spec
+    layout = Layout.of(spec)
     replay = lsp.build(run.config, spec).replay
     add = jax.jit(lambda state, chunk: replay.add(state, chunk, chunk.reward), donate_argnums=0)
     rng, memory, rows = np.random.default_rng(0), run.loop.state.replay, 10_000
     for _ in range(capacity // rows):
-        chunk = rng.standard_normal((rows, width(*spec)), np.float32)
-        memory = add(memory, unpack(chunk, spec.observation_dim))
+        chunk = rng.standard_normal((rows, layout.width), np.float32)
+        memory = add(memory, layout.unpack(chunk))
     run.loop.state = run.loop.state._replace(replay=memory)
     run.loop.start()
 

@@ -69,8 +69,9 @@ def make_executors(config: Config, seed: int) -> Timed:
 
 def filled(recipe: Recipe, state: RunState, spec: EnvSpec, lanes: int) -> RunState:
     """`state`, whose leaves have so many leading axes of lanes, with random rows all over every replay."""
-    chunk = jax.random.normal(jax.random.key(1), (FILL, packing.width(*spec)))
-    transitions = packing.unpack(chunk, spec.observation_dim)._replace(discount=jnp.full(FILL, recipe.config.gamma))
+    layout = packing.Layout.of(spec)
+    chunk = jax.random.normal(jax.random.key(1), (FILL, layout.width))
+    transitions = layout.unpack(chunk)._replace(discount=jnp.full(FILL, recipe.config.gamma))
 
     def add(state: RunState) -> RunState:
         return state._replace(replay=recipe.replay.add(state.replay, transitions, jnp.full(FILL, jnp.inf)))

@@ -17,7 +17,7 @@ from lsp.executors.collector import Actor, Collector
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import Mailbox, ProcessWorker
-from lsp.packing import width
+from lsp.packing import Layout
 from lsp.types import EnvSpec, Episode, Haul
 
 ARRAYS = ("rows", "returns", "priorities", "origins")
@@ -86,7 +86,7 @@ def make_fleet(
 
     def launch(part: range, incarnation: int) -> FleetWorker:
         slots, rows = executors.in_flight, len(part) * executors.chunk
-        shapes = {"rows": (slots, rows, width(*spec)), "returns": (slots, rows), "priorities": (slots, rows)}
+        shapes = {"rows": (slots, rows, Layout.of(spec).width), "returns": (slots, rows), "priorities": (slots, rows)}
         mailbox = Mailbox(shapes | {"origins": (slots, rows, 3)})
         service = partial(Collecting, make_executor, make_actor, part, incarnation, executors.chunk)
         return FleetWorker(service, mailbox, f"lsp-{part.start}", executors.timeout)

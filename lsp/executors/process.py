@@ -29,7 +29,7 @@ from lsp.envs import EnvironmentFault
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
 from lsp.executors.worker_pool import Groups, WorkerDied, WorkerHung
-from lsp.packing import width
+from lsp.packing import Layout
 from lsp.types import ActionSample, Chunk, EnvSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads
@@ -218,7 +218,7 @@ def make_process(
 
     def launch(part: range, incarnation: int) -> ProcessWorker:
         n, dim = len(part), spec.observation_dim
-        shapes = {"actions": (n, 2 * spec.action_dim), "rows": (n, width(*spec)), "observations": (n, dim)}
+        shapes = {"actions": (n, 2 * spec.action_dim), "rows": (n, Layout.of(spec).width), "observations": (n, dim)}
         mailbox = Mailbox(shapes | {"returns": (n,), "origins": (n, 3)})
         service = partial(LockStep, make_executor, part, incarnation)
         return ProcessWorker(service, mailbox, f"lsp-{part.start}", timeout)

@@ -29,7 +29,7 @@ class AsyncLoop(Loop):
         """Prepare the device; no environment is touched yet."""
         super().__init__(recipe, executors)
         self._compile(recipe)
-        self._ranked = self.config.replay.kind == "prioritized" and self.config.replay.initial == "td"
+        self._ranked = recipe.replay.ranks_new
         self._size = self.config.block * self.config.executors.count
         # Rows, returns, priorities, origins and versions of what has arrived and is not learned from yet.
         self._pool: list[list[np.ndarray]] = []
