@@ -56,7 +56,7 @@ def test_who_ranks_new_transitions(kind: str, initial: str, ranks: bool, goals: 
 
 
 def test_hindsight_needs_goals() -> None:
-    with pytest.raises(ConfigError, match="--goals.kind=hindsight: environment .* has no goals"):
+    with pytest.raises(ConfigError, match=r"^--goals\.kind=hindsight: environment .* has no goals"):
         registry.make_replay(tiny_config(**{"goals.kind": "hindsight"}), SPEC)
 
 
