@@ -23,7 +23,7 @@ from lsp.agents import build, presets
 from lsp.config import Config
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
-from lsp.training.device import RunState, example_transition
+from lsp.training.device import RunState
 from lsp.types import ActionSample, Recipe
 
 
@@ -65,8 +65,8 @@ def parts(loop: Training) -> dict[str, Callable[[], object]]:
     device, executors = loop.device, loop.seeds[0].executors
     config, spec, compiled = device.recipe.config, device.spec, device.compiled
     count, chunk = config.executors.count, config.executors.count * config.block
-    width = packing.pack(example_transition(spec)).size
-    new = [np.zeros(shape, np.float32) for shape in ((chunk, width), (chunk,), (count, spec.observation_dim))]
+    shapes = ((chunk, packing.Layout.of(spec).width), (chunk,), (count, spec.observation_dim))
+    new = [np.zeros(shape, np.float32) for shape in shapes]
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (count, spec.action_dim)).astype(np.float32)
     params, step, random = device.actor_params(), np.int32(loop.step), np.bool_(False)
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from common import announce, fill, parser, random_transitions
+from common import Training, announce, fill, parser, random_transitions
 
 Advance = Callable[[int], None]  # train for so many environment steps
 WIDTHS = [128, 128]
@@ -26,24 +26,23 @@ WIDTHS = [128, 128]
 
 def make_lsp(env: str, capacity: int, block: int) -> Advance:
     """`lsp` with the modern preset, ring full of random rows."""
-    from pathlib import Path
-
     import lsp
     from lsp.config import from_dict, to_dict
-    from lsp.training import run
+    from lsp.executors.factory import make
 
     changes = {"env": env, "replay.capacity": capacity, "block": block, "warmup_steps": 500, "learning_starts": 500}
-    run = run.Run(from_dict(to_dict(lsp.presets("sac_lsp", "modern")) | changes), Path("unused"))
-    spec = run.loop.executors.spec
-    replay = lsp.build(run.config, spec).replay
-    draw = partial(random_transitions, spec, gamma=run.config.gamma)
-    run.loop.state = run.loop.state._replace(replay=fill(replay.add, run.loop.state.replay, capacity, draw))
-    run.loop.start()
+    config = from_dict(to_dict(lsp.presets("sac_lsp", "modern")) | changes)
+    executors = make(config, [config.seed])
+    training = Training(lsp.build(config, executors.spec), [executors])
+    device, replay = training.device, training.device.recipe.replay
+    draw = partial(random_transitions, executors.spec, gamma=config.gamma)
+    device.state = device.state._replace(replay=fill(replay.add, device.state.replay, capacity, draw))
+    training.start()
 
     def advance(steps: int) -> None:
-        target = run.loop.step + steps
-        while run.loop.step < target:
-            run.loop.advance()
+        target = training.step + steps
+        while training.step < target:
+            training.advance()
 
     return advance
 

@@ -30,6 +30,7 @@ from lsp.training import huge_pages
 from lsp.types import Array, Batch, Key, Replay, Transition
 
 OBSERVATION, ACTION = 125, 8
+LAYOUT = packing.Layout(OBSERVATION, ACTION)
 BATCH, SCAN, FILL = 128, 16, 2**14
 ALPHA, BETA = 0.5, 0.4
 Call = Callable[[], object]
@@ -37,8 +38,8 @@ Call = Callable[[], object]
 
 def random_rows(rng: np.random.Generator, count: int) -> Transition:
     """Rows of the ant's size, in memory of their own."""
-    packed = rng.standard_normal((count, packing.width(OBSERVATION, ACTION)), np.float32)
-    return jax.tree.map(np.ascontiguousarray, packing.unpack(packed, OBSERVATION))
+    packed = rng.standard_normal((count, LAYOUT.width), np.float32)
+    return jax.tree.map(np.ascontiguousarray, LAYOUT.unpack(packed))
 
 
 def td_errors(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -73,13 +74,13 @@ def used(carried: tuple[Any, tuple[Batch, Any]]) -> tuple[Any, Any]:
 
 def one_call(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
     """One cycle, which hands out the batch."""
-    state = replay.add(state, packing.unpack(packed, OBSERVATION), jnp.full(1, jnp.inf))
+    state = replay.add(state, LAYOUT.unpack(packed), jnp.full(1, jnp.inf))
     return update_once(replay, with_metrics, state, (jax.random.key(step), priorities[0]))
 
 
 def one_scan(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
     """As many cycles as there are rows and batches of priorities, as a training loop has them: rows first."""
-    state = replay.add(state, packing.unpack(packed, OBSERVATION), jnp.full(len(packed), jnp.inf))
+    state = replay.add(state, LAYOUT.unpack(packed), jnp.full(len(packed), jnp.inf))
     keys = jax.random.split(jax.random.key(step), len(priorities))
     return jax.lax.scan(lambda *inputs: used(update_once(replay, with_metrics, *inputs)), state, (keys, priorities))
 

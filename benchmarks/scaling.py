@@ -137,7 +137,7 @@ def _dispatches(training: Training, pool: list[np.ndarray]) -> dict[str, Callabl
 
 def _executor_cost(config: Config, training: Training) -> float:
     maker, spec = ExecutorMaker(config, (0,)), env_spec(config)
-    policy = JaxPolicy(build(config, spec).agent, config, spec, range(1), 0)
+    policy = JaxPolicy(build(config, spec), config, spec, range(1), 0)
     collector = Collector(InProcess(maker, 1), policy, config.executors.chunk)
     collector.reset()
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(training.device.actor_params())]

@@ -1,56 +1,114 @@
-"""Transitions packed into rows, the layout that replay stores and executors send.
+"""Transitions packed into rows, the format that replay stores and executors send.
 
     row = [observation (S), action (A), reward, discount, next_observation (S)],     W = 2S + A + 2 numbers
 
 and of a task with goals G + 2 more, its `outcome`: [goal achieved by the step (G), step in its episode, failure], where
 failure is 1 if the episode terminated for another reason than its goal.
 
-One row is one gather out of replay and one array across the boundary of a dispatch.
+One row is one gather out of replay and one array across the boundary of a dispatch. `Layout` alone knows what lies
+where in it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lsp.types import Array, GoalTask, Transition
+from lsp.types import Array, EnvSpec, Transition
 
 
-def width(observation_dim: int, action_dim: int, goals: GoalTask | None = None) -> int:
-    """Numbers in a row."""
-    return 2 * observation_dim + action_dim + 2 + outcome_dim(goals)
+class Layout(NamedTuple):
+    """Places of a transition's fields in its row f32[W]: a slice, or an index where the field is one number."""
 
+    observation_dim: int  # S
+    action_dim: int  # A
+    outcome_dim: int = 0  # G + 2, or 0 without goals
 
-def outcome_dim(goals: GoalTask | None) -> int:
-    """Numbers in the outcome of a row."""
-    return 0 if goals is None else goals.dim + 2
+    @classmethod
+    def of(cls, spec: EnvSpec) -> "Layout":
+        """Of the transitions of an environment."""
+        return cls(spec.observation_dim, spec.action_dim, 0 if spec.goals is None else spec.goals.dim + 2)
 
+    @classmethod
+    def like(cls, example: Transition) -> "Layout":
+        """Of transitions whose fields have the last axes of the example's."""
+        outcome_dim = 0 if example.outcome is None else example.outcome.shape[-1]
+        return cls(example.observation.shape[-1], example.action.shape[-1], outcome_dim)
 
-def with_goal(observation: Array, goal: Array) -> Array:
-    """Flat observations [..., S] with their last numbers replaced by other goals [..., G]."""
-    import jax.numpy as jnp  # here, because an executor's process does without JAX
+    @property
+    def width(self) -> int:
+        """Numbers in a row, W."""
+        return 2 * self.observation_dim + self.action_dim + 2 + self.outcome_dim
 
-    return jnp.concatenate([observation[..., : -goal.shape[-1]], goal], axis=-1)
+    @property
+    def observation(self) -> slice:
+        """S numbers."""
+        return slice(0, self.observation_dim)
+
+    @property
+    def action(self) -> slice:
+        """A numbers."""
+        return slice(self.observation_dim, self.observation_dim + self.action_dim)
+
+    @property
+    def reward(self) -> int:
+        """One number."""
+        return self.action.stop
+
+    @property
+    def discount(self) -> int:
+        """One number."""
+        return self.reward + 1
+
+    @property
+    def next_observation(self) -> slice:
+        """S numbers."""
+        return slice(self.discount + 1, self.discount + 1 + self.observation_dim)
+
+    @property
+    def outcome(self) -> slice:
+        """G + 2 numbers; empty without goals."""
+        return slice(self.next_observation.stop, self.width)
+
+    @property
+    def achieved_goal(self) -> slice:
+        """Of the outcome, G numbers."""
+        return slice(self.outcome.start, self.episode_step)
+
+    @property
+    def episode_step(self) -> int:
+        """Of the outcome, one number: the step in its episode, from 0."""
+        assert self.outcome_dim, "without goals there is no outcome"
+        return self.width - 2
+
+    def unpack(self, rows: Array) -> Transition:
+        """Inverse of `pack`, [..., W] -> a transition with the same leading axes; NumPy rows give views."""
+        return Transition(
+            observation=rows[..., self.observation],
+            action=rows[..., self.action],
+            reward=rows[..., self.reward],
+            discount=rows[..., self.discount],
+            next_observation=rows[..., self.next_observation],
+            outcome=rows[..., self.outcome] if self.outcome_dim else None,
+        )
 
 
 def pack(transition: Transition) -> Array:
     """Rows of a transition with any leading axes, [..., W]. NumPy in, NumPy out."""
     xp: Any = np
     if not isinstance(transition.observation, np.ndarray):
-        import jax.numpy as xp  # as above
+        import jax.numpy as xp  # here, because an executor's process does without JAX
     reward, discount = transition.reward[..., None], transition.discount[..., None]
     parts = [transition.observation, transition.action, reward, discount, transition.next_observation]
     return xp.concatenate(parts if transition.outcome is None else [*parts, transition.outcome], axis=-1)
 
 
-def unpack(rows: Array, observation_dim: int, outcome_dim: int = 0) -> Transition:
-    """Inverse of `pack`, [..., W] -> a transition with the same leading axes; NumPy rows give views."""
-    end = rows.shape[-1] - outcome_dim
-    action_end = end - observation_dim - 2
-    return Transition(
-        observation=rows[..., :observation_dim],
-        action=rows[..., observation_dim:action_end],
-        reward=rows[..., action_end],
-        discount=rows[..., action_end + 1],
-        next_observation=rows[..., action_end + 2 : end],
-        outcome=rows[..., end:] if outcome_dim else None,
-    )
+def split_outcome(outcome: Array) -> tuple[Array, Array, Array]:
+    """Goal achieved [..., G], step in the episode [...] and failure [...] of an outcome [..., G + 2]."""
+    return outcome[..., :-2], outcome[..., -2], outcome[..., -1]
+
+
+def with_goal(observation: Array, goal: Array) -> Array:
+    """Flat observations [..., S] with their last numbers replaced by other goals [..., G]."""
+    import jax.numpy as jnp  # as above
+
+    return jnp.concatenate([observation[..., : -goal.shape[-1]], goal], axis=-1)

@@ -21,7 +21,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("packing", "xla", "losses", "categorical", "networks", "normalizers"), ("types",)),
     "flows": ("types", "config", "networks"),
     "hierarchy": ("types", "flows", "normalizers"),
-    "replay": ("types", "packing", "xla"),
+    "replay": ("config", "types", "packing", "xla"),
     "agents": ("config", *FORMULAS, "replay"),
     "commands": ("config",),
     "storage": LEARNING,

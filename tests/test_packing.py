@@ -1,4 +1,4 @@
-"""Packing and unpacking are inverses, and cost NumPy users no copy."""
+"""Packing and unpacking are inverses, cost NumPy users no copy, and fields lie where the layout says."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,29 +8,21 @@ import numpy as np
 import pytest
 
 from lsp import packing
-from lsp.types import GoalTask, Transition
+from lsp.packing import Layout
+from lsp.types import EnvSpec, GoalTask, Transition
 
-OBSERVATION, ACTION = 5, 3
+OBSERVATION, ACTION, GOAL = 5, 3, 2
+TASK = GoalTask(GOAL, lambda *goals: goals, lambda *goals: goals)
+PLAIN, WITH_GOALS = (Layout.of(EnvSpec(OBSERVATION, ACTION, goals)) for goals in (None, TASK))
+LAYOUTS = pytest.mark.parametrize("layout", [PLAIN, WITH_GOALS], ids=["plain", "goals"])
 
 
-def transition(rng: np.random.Generator, *leading: int) -> Transition:
+def transition(rng: np.random.Generator, layout: Layout, *leading: int) -> Transition:
     def numbers(*shape: int) -> np.ndarray:
         return rng.standard_normal((*leading, *shape)).astype(np.float32)
 
-    return Transition(numbers(OBSERVATION), numbers(ACTION), numbers(), numbers(), numbers(OBSERVATION))
-
-
-@pytest.mark.parametrize("library", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
-def test_rows_of_tasks_with_goals_hold_outcomes_at_their_end(
-    rng: np.random.Generator, library: Callable[..., Any]
-) -> None:
-    task = GoalTask(2, lambda *goals: goals, lambda *goals: goals)
-    original = Transition(*map(library, [*transition(rng, 7)[:5], rng.normal(size=(7, 4)).astype(np.float32)]))
-    packed = packing.pack(original)
-    assert packed.shape == (7, packing.width(OBSERVATION, ACTION, task))
-    np.testing.assert_array_equal(packed[:, -4:], original.outcome)
-    for field, back in zip(original, packing.unpack(packed, OBSERVATION, packing.outcome_dim(task)), strict=True):
-        np.testing.assert_array_equal(field, back)
+    outcome = numbers(layout.outcome_dim) if layout.outcome_dim else None
+    return Transition(numbers(OBSERVATION), numbers(ACTION), numbers(), numbers(), numbers(OBSERVATION), outcome)
 
 
 def test_another_goal(rng: np.random.Generator) -> None:
@@ -40,22 +32,28 @@ def test_another_goal(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(changed[:, 3:], goal, rtol=1e-6)
 
 
+@LAYOUTS
 @pytest.mark.parametrize("leading", [(), (7,), (2, 3), (0,)])
 @pytest.mark.parametrize("library", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
-def test_unpack_inverts_pack(rng: np.random.Generator, leading: tuple[int, ...], library: Callable[..., Any]) -> None:
-    original = Transition(*map(library, transition(rng, *leading)[:5]))
+def test_unpack_inverts_pack(
+    rng: np.random.Generator, layout: Layout, leading: tuple[int, ...], library: Callable[..., Any]
+) -> None:
+    original = Transition(*(field if field is None else library(field) for field in transition(rng, layout, *leading)))
     packed = packing.pack(original)
-    assert packed.shape == (*leading, packing.width(OBSERVATION, ACTION))
+    assert packed.shape == (*leading, layout.width)
     assert isinstance(packed, np.ndarray) == (library is np.asarray)
-    assert packing.unpack(packed, OBSERVATION).outcome is None
-    for field, back in zip(original[:5], packing.unpack(packed, OBSERVATION)[:5], strict=True):
-        assert type(back) is type(field)
-        np.testing.assert_array_equal(back, field, strict=True)
+    back = layout.unpack(packed)
+    assert (back.outcome is None) == (layout is PLAIN)
+    for field, found in zip(original, back, strict=True):
+        assert type(found) is type(field)
+        if field is not None:
+            np.testing.assert_array_equal(found, field, strict=True)
 
 
-def test_pack_inverts_unpack(rng: np.random.Generator) -> None:
-    packed = rng.standard_normal((4, packing.width(OBSERVATION, ACTION))).astype(np.float32)
-    np.testing.assert_array_equal(packing.pack(packing.unpack(packed, OBSERVATION)), packed, strict=True)
+@LAYOUTS
+def test_pack_inverts_unpack(rng: np.random.Generator, layout: Layout) -> None:
+    packed = rng.standard_normal((4, layout.width)).astype(np.float32)
+    np.testing.assert_array_equal(packing.pack(layout.unpack(packed)), packed, strict=True)
 
 
 def test_order_in_a_row() -> None:
@@ -63,9 +61,44 @@ def test_order_in_a_row() -> None:
     np.testing.assert_array_equal(packed, [1, 2, 3, 4, 5, 6, 7])
 
 
-def test_unpacked_numpy_rows_are_views() -> None:
-    packed = np.zeros((2, packing.width(OBSERVATION, ACTION)), np.float32)
-    for number, field in enumerate(packing.unpack(packed, OBSERVATION)[:5], start=1):
+@LAYOUTS
+def test_places_are_those_of_the_fields(layout: Layout) -> None:
+    """Field by field, in the order of `Transition`; they cover the row, and none overlaps another."""
+    row = np.arange(layout.width)
+    fields = [getattr(layout, name) for name in Transition._fields]
+    expected = [[0, 1, 2, 3, 4], [5, 6, 7], 8, 9, [10, 11, 12, 13, 14], [15, 16, 17, 18][: layout.outcome_dim]]
+    assert [row[place].tolist() for place in fields] == expected
+    assert np.concatenate([np.atleast_1d(row[place]) for place in fields]).tolist() == row.tolist()
+
+
+def test_places_in_an_outcome(rng: np.random.Generator) -> None:
+    """In a row and, of the same transition, in its outcome."""
+    t = transition(rng, WITH_GOALS, 4)
+    packed = packing.pack(t)
+    achieved, step, failure = packing.split_outcome(t.outcome)
+    np.testing.assert_array_equal(packed[:, WITH_GOALS.achieved_goal], achieved)
+    np.testing.assert_array_equal(packed[:, WITH_GOALS.episode_step], step)
+    np.testing.assert_array_equal(packed[:, -1], failure)
+    assert achieved.shape == (4, GOAL)
+    with pytest.raises(AssertionError, match="without goals"):
+        _ = PLAIN.episode_step
+
+
+@LAYOUTS
+def test_layouts_of_examples_are_those_of_environments(rng: np.random.Generator, layout: Layout) -> None:
+    """Whatever the leading axes; and equal ones are one static argument of compiled functions."""
+    for leading in ((), (3,)):
+        found = Layout.like(transition(rng, layout, *leading))
+        assert found == layout
+        assert hash(found) == hash(layout)
+
+
+@LAYOUTS
+def test_unpacked_numpy_rows_are_views(layout: Layout) -> None:
+    packed = np.zeros((2, layout.width), np.float32)
+    fields = [field for field in layout.unpack(packed) if field is not None]
+    for number, field in enumerate(fields, start=1):
         field[...] = number
-    expected = np.repeat([1, 2, 3, 4, 5], [OBSERVATION, ACTION, 1, 1, OBSERVATION])
+    sizes = [OBSERVATION, ACTION, 1, 1, OBSERVATION, layout.outcome_dim]
+    expected = np.repeat(np.arange(1, 7), sizes)
     np.testing.assert_array_equal(packed, [expected, expected])

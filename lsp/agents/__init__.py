@@ -51,16 +51,11 @@ def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage
       ConfigError: hindsight for an environment without goals.
     """
     # JAX is imported here and not above, because the command line reads the registry before it needs any of this.
-    from lsp import replay
     from lsp.agents import transfer
     from lsp.agents.sac_lsp import make_agent
+    from lsp.replay.registry import make_replay
     from lsp.types import Recipe
 
-    if config.replay.kind == "prioritized":
-        memory = prioritized.make_replay(config.replay)
-    else:
-        memory = replay.make_uniform(config.replay.capacity, config.replay.batch_size)
     young = transfer.young(stages.at_growth(config, stage)) if stage else ()
     config = stages.of_stage(config, stage, len(layers))
-    memory = hindsight.with_hindsight(memory, config, spec)
-    return Recipe(make_agent(config, spec, layers, young), memory, config)
+    return Recipe(make_agent(config, spec, layers, young), make_replay(config, spec), config)

@@ -109,7 +109,8 @@ def _observe(parts: Parts, state: LearnerState, chunk: Transition, returns: Arra
     """
     actor, seen = state.actor, chunk.observation
     if chunk.outcome is not None:
-        seen = jnp.concatenate([seen, packing.with_goal(seen, chunk.outcome[:, :-2])])
+        achieved, _, _ = packing.split_outcome(chunk.outcome)
+        seen = jnp.concatenate([seen, packing.with_goal(seen, achieved)])
     if parts.config.normalize.observations:
         actor = actor._replace(observation_stats=normalizers.update(actor.observation_stats, seen))
     if parts.config.normalize.rewards or actor.support is not None:

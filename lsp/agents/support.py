@@ -84,7 +84,7 @@ def widen(parts: Parts, state: LearnerState, metrics: Mapping[str, Array]) -> Le
         return state
     edge = support.edge_mass + (metrics["edge_mass"] - support.edge_mass) / WINDOW
     followed = state._replace(actor=state.actor._replace(support=support._replace(edge_mass=edge)))
-    return xla.run_if(edge > MAX_EDGE_MASS, partial(_double, parts), followed)
+    return xla.cond_any(edge > MAX_EDGE_MASS, partial(_double, parts), followed)
 
 
 def _double(parts: Parts, state: LearnerState) -> LearnerState:

@@ -13,9 +13,9 @@ class GoalsConfig:
     kind: Literal["none", "hindsight"] = "none"
     """Learn from the goals that were asked for alone, or in hindsight also from those that were achieved."""
     strategy: Literal["future", "final", "episode", "random"] = "future"
-    """Where a row's other goal is from: what its episode achieves later on, or in its last step, or at any time; or
-    what any row achieved."""
+    """Where a transition's other goal is from: what its episode achieves later on, or in its last step, or at any time;
+    or what any transition achieved."""
     k: NonNegative = 4.0
-    """Rows drawn with another goal for each with its own; 0 relabels none."""
+    """Transitions drawn with another goal for each with its own; 0 relabels none."""
     include_own: bool = True
-    """Whether a row may take as its goal what it achieves itself, and so meet it at once."""
+    """Whether a transition may take as its goal what it achieves itself, and so meet it at once."""

@@ -8,3 +8,8 @@ FLOWS: dict[str, str] = {  # `lsp.flows.registry`
     "real_nvp": "lsp.flows.real_nvp",
     "spline": "lsp.flows.spline",
 }
+
+REPLAYS: dict[str, str] = {  # `lsp.replay.registry`
+    "uniform": "lsp.replay.uniform",
+    "prioritized": "lsp.replay.prioritized",
+}

@@ -1,21 +1,27 @@
 """Configuration of replay; a section of `lsp.config`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from lsp.config.registries import REPLAYS
 from lsp.config.schema import Count, NonNegative, Positive, UpToOne
+
+if TYPE_CHECKING:
+    ReplayName = str
+else:  # a type checker cannot know the choices that a registry makes
+    ReplayName = Literal[tuple(REPLAYS)]
 
 
 @dataclass(frozen=True)
 class ReplayConfig:
     """Replay memory on the device."""
 
-    kind: Literal["uniform", "prioritized"] = "uniform"
-    """How rows are drawn; all below batch-size is of prioritized replay."""
+    kind: ReplayName = "uniform"
+    """How transitions are drawn; all below batch-size is of prioritized replay."""
     capacity: Count = 1_000_000
-    """Rows kept; 4*(2S + A + 2) bytes each, and if prioritized some 6 more (by rank 14)."""
+    """Transitions kept; 4*(2S + A + 2) bytes each, and if prioritized some 6 more (by rank 14)."""
     batch_size: Count = 128
-    """Rows of one update."""
+    """Transitions of one update."""
     scheme: Literal["proportional", "rank"] = "proportional"
     """Draw in proportion to priority^alpha, or to rank^-alpha, where rank 1 has the largest TD error."""
     priority: Literal["td", "lap", "kl"] = "lap"
@@ -24,9 +30,9 @@ class ReplayConfig:
     alpha: UpToOne = 0.4
     """How much priorities count, in [0, 1]; 0 draws uniformly."""
     epsilon: Positive = 1e-6
-    """Added to |TD error|, so that every row may be drawn again."""
+    """Added to |TD error|, so that every transition may be drawn again."""
     initial: Literal["max", "td"] = "max"
-    """Priority of new rows: the current maximum, or their own TD error, up to the current maximum."""
+    """Priority of new transitions: the current maximum, or their own TD error, up to the current maximum."""
     weights: Literal["all", "q", "none"] = "none"
     """Importance weights on the losses of critics, V and policy, as far as their states are drawn by priority; on that
     of Q alone, as in the study; or on none."""
@@ -43,4 +49,4 @@ class ReplayConfig:
     policy_batch: Literal["same", "uniform"] = "uniform"
     """States of the policy loss (and V's): those of the batch, or drawn uniformly."""
     rank_refresh: Count = 10_000
-    """Updates between two sorts of all rows, of the rank scheme; in between, ranks are approximate."""
+    """Updates between two sorts of all transitions, of the rank scheme; in between, ranks are approximate."""

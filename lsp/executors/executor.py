@@ -9,7 +9,7 @@ from lsp.config.reward_terms import OWN
 from lsp.envs import rewards
 from lsp.executors.episodes import EpisodeMeter
 from lsp.executors.n_step import NStepReturns
-from lsp.packing import outcome_dim, width
+from lsp.packing import Layout
 from lsp.types import Episode
 
 
@@ -42,8 +42,8 @@ class Executor:
         self.observation = np.zeros(self.spec.observation_dim, np.float32)
         self._seed, self._gamma = seed, gamma
         self._steps = 0  # over all episodes
-        self._width = width(*self.spec)
-        self._returns = NStepReturns(n_step, self.spec.observation_dim, outcome_dim(self.spec.goals))
+        self._layout = Layout.of(self.spec)
+        self._returns = NStepReturns(n_step, self._layout)
         self._meter = EpisodeMeter()
         self._reward = rewards.make(reward)
         self._discounted_return = 0.0
@@ -62,21 +62,20 @@ class Executor:
 
     def step(self, env_action: np.ndarray, layer_action: np.ndarray) -> StepResult:
         """Step once with f32[A] each; after the end of an episode the next one has begun."""
-        dim = self.spec.observation_dim
-        action_end = dim + self.spec.action_dim
         observation, env_reward, terminated, truncated, info = self.env.step(env_action)
         reward, layer_reward = env_reward, None
         if self._reward is not None:
             reward = layer_reward = self._layer_reward(self._reward, env_reward, env_action, observation, info)
         self._steps += 1
-        row = np.empty(self._width, np.float32)
-        row[:dim] = self.observation
-        row[dim:action_end] = layer_action
-        row[action_end] = reward
-        row[action_end + 1] = 0.0 if terminated else self._gamma
-        row[action_end + 2 : action_end + 2 + dim] = observation
+        layout = self._layout
+        row = np.empty(layout.width, np.float32)
+        row[layout.observation] = self.observation
+        row[layout.action] = layer_action
+        row[layout.reward] = reward
+        row[layout.discount] = 0.0 if terminated else self._gamma
+        row[layout.next_observation] = observation
         if isinstance(self.env, envs.GoalBoxEnv):
-            row[action_end + 2 + dim :] = self.env.outcome
+            row[layout.outcome] = self.env.outcome
         ended = terminated or truncated
         self._returns.push(row, ended)
         self._discounted_return = self._gamma * self._discounted_return + reward

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from lsp.packing import Layout
+
 
 class NStepReturns:
     """Turns one environment's stream of packed transitions into n-step ones, one out for each one in after n-1.
@@ -15,11 +17,10 @@ class NStepReturns:
     next one none for n-1 steps; n-1 are held back to even that out, so that the learner's shapes never change.
     """
 
-    def __init__(self, n: int, observation_dim: int, outcome_dim: int = 0) -> None:
-        """Fold `n` steps, at least 1, as `lsp.packing` packs them; outcomes stay those of the first step."""
+    def __init__(self, n: int, layout: Layout) -> None:
+        """Fold `n` steps, at least 1, of packed transitions of a `layout`; outcomes stay those of the first step."""
         self._n = n
-        self._next = slice(-observation_dim - outcome_dim, -outcome_dim or None)
-        self._reward, self._discount = self._next.start - 2, self._next.start - 1
+        self._reward, self._discount, self._next = layout.reward, layout.discount, layout.next_observation
         self._open: deque[np.ndarray] = deque()
         self._ready: deque[np.ndarray] = deque()
 

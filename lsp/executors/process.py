@@ -30,7 +30,7 @@ from lsp.config import ExecutorsConfig
 from lsp.executors.async_workers import PolicyMaker, make_pool, make_server_maker
 from lsp.executors.executor import Executor
 from lsp.executors.worker_pool import Service, WorkerDied, WorkerHung, WorkerPool
-from lsp.packing import width
+from lsp.packing import Layout
 from lsp.types import ActionSample, Chunk, EnvSpec, Rollout
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads
@@ -215,7 +215,7 @@ def _shapes(config: ExecutorsConfig, spec: EnvSpec, n: int) -> dict[str, tuple[i
     else:
         first = (1, n)
         others = {"actions": (n, 2 * spec.action_dim), "observations": (*first, spec.observation_dim)}
-    return {"packed": (*first, width(*spec)), "returns": first, "origins": (*first, 3)} | others
+    return {"packed": (*first, Layout.of(spec).width), "returns": first, "origins": (*first, 3)} | others
 
 
 def cores() -> int:

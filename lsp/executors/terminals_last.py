@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lsp.config.executors import QUEUED
+from lsp.packing import Layout
 from lsp.types import ActionSample, Chunk, Executors
 
 
@@ -31,7 +32,7 @@ class TerminalsLast(Executors):
         """Take over `executors`, closed with this object; `length` transitions stay in the queue."""
         self.spec = executors.spec
         self._executors, self._length = executors, length
-        self._discount = self.spec.observation_dim + self.spec.action_dim + 1  # its place in a packed transition
+        self._discount = Layout.of(self.spec).discount
         self._queues: tuple[deque[Entry], deque[Entry]] = deque(), deque()  # by whether a transition is terminal
 
     def reset(self) -> np.ndarray:

@@ -5,10 +5,19 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import optax
 
+from lsp.config import ReplayConfig
 from lsp.types import Array
 
 Schedule = Callable[[Array], Array]  # updates so far, i32[] -> f32[]
 EPOCH = 1_000  # updates, in the study
+
+
+def from_config(config: ReplayConfig) -> Schedule:
+    """The schedule that a configuration asks for."""
+    if config.beta_bug:
+        return anneal_as_coded(config.beta, config.beta_final, config.beta_updates)
+    every = EPOCH if config.beta_schedule == "epochs" else 1
+    return anneal(config.beta, config.beta_final, config.beta_updates, every)
 
 
 def anneal(first: float, last: float, updates: int, every: int = 1) -> Schedule:

@@ -1,4 +1,4 @@
-"""Rewriting every row of any kind of replay in place: an action means something else once a layer is frozen."""
+"""Rewriting every transition of any kind of replay in place: an action means something else once a layer is frozen."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,24 +10,25 @@ from lsp import packing
 from lsp.replay.ring import ALONE, Ring
 from lsp.types import Array, Key, ReplayState, Transition
 
-BLOCK = 4096  # rows rewritten at a time: beyond them no memory is needed
+BLOCK = 4096  # transitions rewritten at a time: beyond them no memory is needed
 
 Rewrite = Callable[[Transition], tuple[Transition, Array]]
 
 
-def recode(state: ReplayState, rewrite: Rewrite, key: Key) -> tuple[ReplayState, Array]:
-    """Rewrite every row of a replay.
+def reencode(state: ReplayState, rewrite: Rewrite, key: Key) -> tuple[ReplayState, Array]:
+    """Rewrite every transition of a replay.
 
-    Where a row cannot be rewritten, its slot takes a copy of another row, drawn at random from those that can: slots,
+    Where one cannot be rewritten, its slot takes a copy of another, drawn at random from those that can: slots,
     ages and priorities stay as they are.
 
     Args:
-      state: of any replay that keeps its rows in a `Ring`; donate it, and nothing is copied.
-      rewrite: rows [n, ...] -> the new rows, and whether each can be used, bool[n].
+      state: of any replay that keeps its transitions in a `Ring`; donate it, and nothing is copied.
+      rewrite: transitions [n, ...] -> the new ones, and whether each can be used, bool[n].
       key: consumed.
 
     Returns:
-      The new state, and the number of rows dropped, i32[]. If that is all of them, the rows hold nothing of use.
+      The new state, and the number of transitions dropped, i32[]. If that is all of them, the replay holds nothing of
+      use.
     """
     dropped = jnp.zeros((), jnp.int32)
 
@@ -35,14 +36,14 @@ def recode(state: ReplayState, rewrite: Rewrite, key: Key) -> tuple[ReplayState,
         nonlocal dropped
         if not isinstance(leaf, Ring):
             return leaf
-        ring, lost = _recode_ring(leaf, rewrite, key)
+        ring, lost = _reencode_ring(leaf, rewrite, key)
         dropped = dropped + lost
         return ring
 
     return jax.tree.map(one, state, is_leaf=lambda leaf: isinstance(leaf, Ring)), dropped
 
 
-def _recode_ring(ring: Ring, rewrite: Rewrite, key: Key) -> tuple[Ring, Array]:
+def _reencode_ring(ring: Ring, rewrite: Rewrite, key: Key) -> tuple[Ring, Array]:
     capacity = ring.rows.shape[0]
     block = min(BLOCK, capacity)
     num_blocks = (ring.size + block - 1) // block
@@ -51,8 +52,8 @@ def _recode_ring(ring: Ring, rewrite: Rewrite, key: Key) -> tuple[Ring, Array]:
         rows, usable = carry
         start, slots = _block(i, block, capacity)
         old = jax.lax.dynamic_slice_in_dim(rows, start, block)
-        new, ok = rewrite(packing.unpack(old, ring.observation_dim, ring.outcome_dim))
-        # The last block begins early where it would not fit: no row may be rewritten twice.
+        new, ok = rewrite(ring.layout.unpack(old))
+        # The last block begins early where it would not fit: none may be rewritten twice.
         due = (slots >= i * block) & (slots < ring.size)
         merged = jnp.where(due[:, None], packing.pack(new), old)
         known = jnp.where(due, ok, jax.lax.dynamic_slice_in_dim(usable, start, block))
@@ -68,8 +69,9 @@ def _recode_ring(ring: Ring, rewrite: Rewrite, key: Key) -> tuple[Ring, Array]:
         others = usable_first[jax.random.randint(jax.random.fold_in(key, i), (block,), 0, jnp.maximum(count, 1))]
         stays = usable[slots] | (slots >= ring.size)
         filled = rows[jnp.where(stays, slots, others)]
-        if ring.outcome_dim:
-            filled = filled.at[:, -2].set(jnp.where(stays, filled[:, -2], ALONE))
+        if ring.layout.outcome_dim:
+            step = ring.layout.episode_step
+            filled = filled.at[:, step].set(jnp.where(stays, filled[:, step], ALONE))
         return jax.lax.dynamic_update_slice_in_dim(rows, filled, start, 0)
 
     dropped = ring.size - count

@@ -4,7 +4,7 @@ Each inner node holds 16 children, each child the sum of the node below it; the 
 64 bytes, a cache line, and a million leaves are four levels and 4.5 MB below a root that is summed when it is asked
 for. Levels are separate arrays because XLA copies one array that a program first samples from and then writes.
 
-Two rules keep rounding harmless. A parent is summed anew from its children, never moved by a difference, so that
+Two rules keep rounding harmless. A parent is recomputed from its children, never moved by a difference, so that
 errors do not pile up. The descent enters only children that hold mass, so that a leaf of zero is never drawn, however
 sums round.
 
@@ -18,7 +18,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from lsp.replay.random_bits import bits
+from lsp import xla
 from lsp.types import Array, Key
 
 FAN_OUT = 16
@@ -71,7 +71,7 @@ def get_leaves(tree: SumTree, indices: Array) -> Array:
 
 
 def set_leaves(tree: SumTree, indices: Array, values: Array) -> SumTree:
-    """Write leaves, then sum every node above them anew.
+    """Write leaves, then recompute every node above them.
 
     An index given more than once keeps its last value, as if the writes came one by one: a ring that wraps around
     within a chunk holds the later row, and a transition drawn twice keeps one fresh priority (the maximum of several
@@ -99,10 +99,9 @@ def set_leaves(tree: SumTree, indices: Array, values: Array) -> SumTree:
             f"got shapes {indices.shape} and {values.shape}"
         )
     values = jax.lax.stop_gradient(values).astype(jnp.float32)
-    # Leaves are never negative, but XLA cannot know. So this write waits for reads of the same leaves, such as those
-    # for importance weights, which nothing else may order before it; XLA would then copy all leaves to keep both.
-    readable = get_leaves(tree, indices) >= 0
-    accepted = _inside(tree, indices) & jnp.isfinite(values) & readable
+    # Reads of the same leaves, such as those for importance weights, come first.
+    read = xla.true_after_reading(get_leaves(tree, indices))
+    accepted = _inside(tree, indices) & jnp.isfinite(values) & read
     values = jnp.where(values >= jnp.finfo(jnp.float32).tiny, values, 0.0)
 
     *parents, leaves = tree.levels
@@ -113,8 +112,8 @@ def set_leaves(tree: SumTree, indices: Array, values: Array) -> SumTree:
         # Leaves under one node write one and the same sum, so the order of these writes does not matter.
         sums = _sums(levels[0].at[node].get(mode="promise_in_bounds"))
         node, child = jnp.divmod(node, FAN_OUT)
-        # No sum is negative. But now XLA finds where to write after what, one level at a time (see `prioritized`).
-        levels.insert(0, parent.at[_where_dropped(parent, node, sums >= 0), child].set(sums, mode="drop"))
+        summed = xla.true_after_reading(sums)  # so that levels are written one at a time
+        levels.insert(0, parent.at[_where_dropped(parent, node, summed), child].set(sums, mode="drop"))
     return SumTree(tuple(levels), tree.capacity)
 
 
@@ -153,17 +152,15 @@ def stratified_sample(tree: SumTree, key: Key, num_samples: int) -> Array:
     """
     if num_samples < 1:
         raise ValueError(f"stratified_sample needs num_samples of at least 1, got {num_samples}")
-    return stratified_find(tree, bits(key, (num_samples,)))
+    return stratified_find(tree, xla.random_bits(key, (num_samples,)))
 
 
-def stratified_find(tree: SumTree, words: Array) -> Array:
-    """`stratified_sample` with random words u32[n] in place of a key, for a caller that draws more with them."""
-    segment = jnp.arange(words.size, dtype=jnp.float32)
-    within = (words >> 8).astype(jnp.float32) * 2.0**-24  # [0, 1)
-    mass = total(tree) * ((segment + within) / words.size)
-    # In order already. But XLA repeats what it can fuse, here the last step of the descent, in every use of the
-    # indices, and a sort it cannot fuse: a sample and a write in one program take some 35% less time.
-    return jnp.sort(find(tree, mass))
+def stratified_find(tree: SumTree, random_bits: Array) -> Array:
+    """`stratified_sample` with random bits u32[n] in place of a key, for a caller that draws more with them."""
+    segment = jnp.arange(random_bits.size, dtype=jnp.float32)
+    within = (random_bits >> 8).astype(jnp.float32) * 2.0**-24  # [0, 1)
+    mass = total(tree) * ((segment + within) / random_bits.size)
+    return xla.computed_once(find(tree, mass))
 
 
 def _root(tree: SumTree) -> Array:

@@ -1,14 +1,22 @@
-"""Uniform replay: every stored row equally likely, with replacement."""
+"""Uniform replay: every stored transition equally likely, with replacement."""
 
 import jax.numpy as jnp
 
+from lsp import xla
+from lsp.config import ReplayConfig
 from lsp.replay import ring
-from lsp.replay.random_bits import bits
 from lsp.types import Array, Batch, Key, Replay, Transition
 
 
+def make(config: ReplayConfig) -> Replay:
+    """The uniform replay of a configuration."""
+    return make_uniform(config.capacity, config.batch_size)
+
+
 def make_uniform(capacity: int, batch_size: int) -> Replay:
-    """Replay that draws `batch_size` of the newest `capacity` rows uniformly; weights are ones, priorities ignored.
+    """Replay that draws `batch_size` of the newest `capacity` transitions uniformly.
+
+    Weights are ones, and priorities are ignored.
 
     Raises:
       ValueError: a size below 1.
@@ -24,7 +32,7 @@ def make_uniform(capacity: int, batch_size: int) -> Replay:
         return ring.add(state, chunk)[0]
 
     def sample(state: ring.Ring, key: Key) -> Batch:
-        slots = ring.below(bits(key, (batch_size,)), state.size)
+        slots = ring.below(xla.random_bits(key, (batch_size,)), state.size)
         return Batch(ring.gather(state, slots), slots, jnp.ones(batch_size))
 
     def update_priorities(state: ring.Ring, indices: Array, priorities: Array) -> ring.Ring:

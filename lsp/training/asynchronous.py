@@ -30,7 +30,7 @@ class AsyncLoop:
         """Train the seed of `device`, whose executors are `AsyncWorkers`."""
         self.device = device
         config = device.recipe.config
-        self._ranked = config.replay.kind == "prioritized" and config.replay.initial == "td"
+        self._ranked = device.recipe.replay.ranks_new
         self._size = config.block * config.executors.count
         # Packed transitions, returns, priorities, origins and versions that have arrived and are not learned from yet.
         self._pool: list[list[np.ndarray]] = []

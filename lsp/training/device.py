@@ -63,9 +63,8 @@ class Compiled(NamedTuple):
 
 def example_transition(spec: EnvSpec) -> Transition:
     """A transition of zeros, no leading axis: what `Replay.init` takes."""
-    observation = jnp.zeros(spec.observation_dim)
-    outcome = jnp.zeros(packing.outcome_dim(spec.goals)) if spec.goals else None
-    return Transition(observation, jnp.zeros(spec.action_dim), jnp.zeros(()), jnp.zeros(()), observation, outcome)
+    layout = packing.Layout.of(spec)
+    return layout.unpack(jnp.zeros(layout.width))
 
 
 def act(
@@ -138,7 +137,7 @@ def learn(
 ) -> tuple[RunState, Array]:
     """`advance` without the acting; `priorities` [n] of the rows where an executor has ranked them."""
     agent, replay = recipe.agent, recipe.replay
-    chunk = packing.unpack(rows, spec.observation_dim, packing.outcome_dim(spec.goals))
+    chunk = packing.Layout.of(spec).unpack(rows)
     agent_state = agent.observe(state.agent, chunk, returns)
     if priorities is None:
         priorities = _new_priorities(recipe, agent_state, root, step, chunk)
@@ -162,8 +161,8 @@ def learn(
 
 def _new_priorities(recipe: Recipe, state: State, root: Key, step: Array, chunk: Transition) -> Array:
     """Priorities of new rows, [n]: their TD errors where so configured, else inf, which stands for the maximum."""
-    agent, config = recipe.agent, recipe.config.replay
-    if config.kind == "prioritized" and config.initial == "td":
+    agent = recipe.agent
+    if recipe.replay.ranks_new:
         return agent.priority(agent.actor_params(state), chunk, stream_key(root, Stream.PRIORITIZE, step))
     return jnp.full(chunk.reward.shape, jnp.inf)
 
@@ -193,7 +192,7 @@ def metric_names(recipe: Recipe, spec: EnvSpec) -> Sequence[str]:
 def encode_rows(recipe: Recipe, spec: EnvSpec, params: Params, rows: Array) -> tuple[Array, Array]:
     """Packed rows [n, W] of the layer below in the terms of the layer in training, and which of them are usable."""
     assert recipe.agent.encode is not None
-    chunk = packing.unpack(rows, spec.observation_dim, packing.outcome_dim(spec.goals))
+    chunk = packing.Layout.of(spec).unpack(rows)
     encoded, usable = recipe.agent.encode(params, chunk)
     return packing.pack(encoded), usable
 

@@ -12,7 +12,7 @@ from lsp.agents import stack, transfer
 from lsp.agents.parts import make_parts
 from lsp.agents.stack import Layer
 from lsp.config import Config, stages
-from lsp.replay.reencode import recode
+from lsp.replay.reencode import reencode
 from lsp.storage import layer_files
 from lsp.training.device import Device, RunState, Stream, example_transition, stream_key
 from lsp.training.loop import TrainingLoop
@@ -99,7 +99,7 @@ class Step(NamedTuple):
     def recode(self, agent: State, replay: ReplayState, key: Key) -> tuple[ReplayState, Array]:
         """Replay in the terms of the new layer, and the number of rows dropped."""
         assert self.recipe.agent.encode is not None
-        return recode(replay, partial(self.recipe.agent.encode, self.recipe.agent.actor_params(agent)), key)
+        return reencode(replay, partial(self.recipe.agent.encode, self.recipe.agent.actor_params(agent)), key)
 
     def warm_up(self, spec: EnvSpec) -> Callable[[State, ReplayState, Key], tuple[State, ReplayState]]:
         """(learner, replay, keys [n]) -> both after n updates of the critics alone."""

@@ -13,7 +13,7 @@ from lsp.agents import stack
 from lsp.config import Config
 from lsp.config.executors import latent_scales
 from lsp.training.device import Stream, act, stream_key
-from lsp.types import ActionSample, Agent, EnvSpec
+from lsp.types import ActionSample, EnvSpec, Recipe
 
 
 def make_policy(
@@ -26,25 +26,26 @@ def make_policy(
     os.environ["NPROC"] = "1"  # XLA's pool of threads
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     jax.config.update("jax_platforms", "cpu")  # a GPU is the learner's
-    agent = agents.build(config, spec, tuple(map(stack.from_description, layers)), stage).agent
-    return JaxPolicy(agent, config, spec, part, incarnation)
+    recipe = agents.build(config, spec, tuple(map(stack.from_description, layers)), stage)
+    return JaxPolicy(recipe, config, spec, part, incarnation)
 
 
 class JaxPolicy:
     """Acts and ranks under the latest parameters that it was given."""
 
-    def __init__(self, agent: Agent, config: Config, spec: EnvSpec, part: range, incarnation: int) -> None:
-        """Act as `agent`, which `config` describes; `load` parameters before use."""
+    def __init__(self, recipe: Recipe, config: Config, spec: EnvSpec, part: range, incarnation: int) -> None:
+        """Act as the agent of `recipe`, which `config` describes; `load` parameters before use."""
+        agent = recipe.agent
         # Neither a neighbor's random numbers, nor those of an executor that was here before.
         seed = np.random.SeedSequence((config.seed, part.start, incarnation)).generate_state(1)[0]
         self._root = jax.random.key(int(seed) >> 1)
         scales = latent_scales(config.executors)
         self._act = jax.jit(partial(act, agent, scales=None if scales is None else scales[part.start : part.stop]))
-        dims = spec.observation_dim, packing.outcome_dim(spec.goals)
-        self._rank = jax.jit(lambda params, packed, key: agent.priority(params, packing.unpack(packed, *dims), key))
+        layout = packing.Layout.of(spec)
+        self._rank = jax.jit(lambda params, packed, key: agent.priority(params, layout.unpack(packed), key))
         shapes = jax.eval_shape(lambda key: agent.actor_params(agent.init(key)), jax.random.key(0))
         self._structure = jax.tree.structure(shapes)
-        self._ranks = config.replay.kind == "prioritized" and config.replay.initial == "td"
+        self._ranks = recipe.replay.ranks_new
         self._dim = spec.action_dim
 
     def load(self, leaves: list[np.ndarray]) -> None:

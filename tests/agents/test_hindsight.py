@@ -18,7 +18,7 @@ from lsp.agents.sac_lsp import make_agent
 from lsp.config import Config, ConfigError, GoalsConfig
 from lsp.envs import goals
 from lsp.envs.reacher import Reacher2DEnv
-from lsp.packing import width
+from lsp.packing import Layout
 from lsp.storage import checkpoint, metrics
 from lsp.training.device import RunState, advance, example_transition
 from lsp.types import EnvSpec, GoalTask, Transition
@@ -60,7 +60,7 @@ def program(config: Config) -> str:
         arguments = (state, key, jnp.int32(9), rows, rows[:, 0], rows[:1, :5], jnp.bool_(False))
         return advance(recipe, SPEC, 2, *arguments)
 
-    shape = jax.ShapeDtypeStruct((4, width(*SPEC)), jnp.float32)
+    shape = jax.ShapeDtypeStruct((4, Layout.of(SPEC).width), jnp.float32)
     return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(dispatch)(jax.random.key(0), shape)))
 
 

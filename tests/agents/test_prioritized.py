@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from lsp import agents, run
-from lsp.agents import learner, prioritized, sac_lsp
+from lsp.agents import learner, sac_lsp
 from lsp.agents.parts import make_parts
 from lsp.config import Config, ReplayConfig
+from lsp.packing import Layout
+from lsp.replay import annealing
 from lsp.training.device import RunState, Stream, advance, example_transition, stream_key
 from lsp.training.loop import Loop
 from lsp.types import Batch
@@ -68,8 +70,8 @@ def program(replay: ReplayConfig) -> str:
         state = RunState(recipe.agent.init(key), recipe.replay.init(example_transition(SPEC)))
         return advance(recipe, SPEC, 2, state, key, jnp.int32(9), rows, rows[:, 0], rows[:1, :3], jnp.bool_(False))
 
-    width = 2 * SPEC.observation_dim + SPEC.action_dim + 2
-    return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(dispatch)(jax.random.key(0), jnp.zeros((4, width)))))
+    rows = jnp.zeros((4, Layout.of(SPEC).width))
+    return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(dispatch)(jax.random.key(0), rows)))
 
 
 @pytest.mark.parametrize("name", SWITCHES)
@@ -104,7 +106,7 @@ def test_any_agent_may_have_prioritized_replay(preset: str) -> None:
 
 
 def betas(config: ReplayConfig, updates: list[int]) -> list[float]:
-    return [round(float(prioritized._beta(config)(jnp.int32(count))), 5) for count in updates]
+    return [round(float(annealing.from_config(config)(jnp.int32(count))), 5) for count in updates]
 
 
 def test_the_exponent_of_the_study() -> None:

@@ -8,8 +8,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from lsp import envs, packing
+from lsp import envs
 from lsp.executors.executor import Executor, StepResult
+from lsp.packing import Layout
 from lsp.storage import checkpoint
 from tests.support import reference
 from tests.support.environments import GAMMA, Countdown, countdown
@@ -54,7 +55,7 @@ def test_rows_are_what_the_bare_environment_did(name: str, n_step: int) -> None:
     steps = run(executor, chosen)
     assert [step.packed is None for step in steps] == [True] * (n_step - 1) + [False] * len(twin)
     for step, expected in zip(steps[n_step - 1 :], twin, strict=True):
-        row = packing.unpack(step.packed, executor.spec.observation_dim)
+        row = Layout.of(executor.spec).unpack(step.packed)
         np.testing.assert_array_equal(row.observation, expected.observation.astype(np.float32))
         np.testing.assert_array_equal(row.action, expected.action)
         np.testing.assert_array_equal(row.next_observation, expected.next_observation.astype(np.float32))
@@ -73,7 +74,7 @@ def test_rows_of_a_task_with_goals(n_step: int) -> None:
         expected.append([*bare.outcome[:2], number % LIMIT, 0.0])
         if number % LIMIT == LIMIT - 1:
             bare.reset()
-    found = [packing.unpack(step.packed, 10, 4) for step in run(executor, chosen) if step.packed is not None]
+    found = [Layout.of(executor.spec).unpack(step.packed) for step in run(executor, chosen) if step.packed is not None]
     assert len(found) == 3 * LIMIT - n_step + 1
     for row, outcome, action in zip(found, expected, chosen, strict=False):
         np.testing.assert_allclose(row.outcome, outcome, rtol=1e-6)
@@ -85,7 +86,7 @@ def test_a_time_limit_is_no_termination(name: str) -> None:
     executor = task(name)
     executor.reset()
     *_, last = run(executor, actions(executor.spec.action_dim, LIMIT))
-    row = packing.unpack(last.packed, executor.spec.observation_dim)
+    row = Layout.of(executor.spec).unpack(last.packed)
     assert row.discount == np.float32(GAMMA)
     assert not last.episode.terminated
     assert not np.array_equal(row.next_observation, executor.observation)  # the next episode's first
@@ -95,7 +96,7 @@ def test_a_termination() -> None:
     executor = countdown()
     executor.reset()
     steps = run(executor, actions(1, 9))
-    found = [packing.unpack(step.packed, 1) for step in steps]
+    found = [Layout.of(executor.spec).unpack(step.packed) for step in steps]
     assert [row.discount == 0 for row in found] == [False] * 2 + [True] + [False] * 6
     # Episode 1 ends at its third step by termination, episode 2 at its fifth by a time limit.
     assert [int(row.next_observation[0]) for row in found] == [101, 102, 103, 201, 202, 203, 204, 205, 301]
@@ -161,7 +162,7 @@ def test_an_environment_that_cannot_be_restored_begins_an_episode(tmp_path: Path
     second = countdown(n_step, seed=7)
     second.set_state(state)
     after = run(second, actions(1, whole))
-    found = [packing.unpack(step.packed, 1) for step in [*before, *after] if step.packed is not None]
+    found = [Layout.of(first.spec).unpack(step.packed) for step in [*before, *after] if step.packed is not None]
     assert len(found) == 4 + whole - (n_step - 1)  # not one row is lost
     for row in found:  # nor does any reach from one episode into another
         assert row.observation // 100 == row.next_observation // 100
@@ -223,7 +224,7 @@ def test_a_layer_s_own_reward(n_step: int) -> None:
     steps = run(executor, chosen)
     discounted = [sum(GAMMA ** (t - k) * own[k] for k in range(t + 1)) for t in range(LIMIT)]
     assert [step.discounted_return for step in steps] == pytest.approx(discounted)
-    first = packing.unpack(steps[n_step - 1].packed, executor.spec.observation_dim)
+    first = Layout.of(executor.spec).unpack(steps[n_step - 1].packed)
     assert first.reward == pytest.approx(sum(GAMMA**k * own[k] for k in range(n_step)), rel=1e-5)
     assert steps[-1].episode.episode_return == pytest.approx(sum(raw))
     assert steps[-1].episode.layer_return == pytest.approx(sum(own))
@@ -238,14 +239,14 @@ def test_another_reward_from_a_step_on(n_step: int) -> None:
         executor.reset()
         run(executor, chosen[:4])
     changed.set_reward("2*env")
-    ours, theirs = run(changed, chosen[4:]), run(plain, chosen[4:])
+    ours, theirs, layout = run(changed, chosen[4:]), run(plain, chosen[4:]), Layout.of(plain.spec)
     assert [step.packed is None for step in ours] == [True] * (n_step - 1) + [False] * (13 - n_step)
     for late, row in zip(ours[n_step - 1 :], theirs[n_step - 1 :], strict=True):
-        got, expected = (packing.unpack(step.packed, 125) for step in (late, row))
+        got, expected = (layout.unpack(step.packed) for step in (late, row))
         np.testing.assert_array_equal(got.observation, expected.observation)
         np.testing.assert_allclose(got.reward, 2 * expected.reward, rtol=1e-5)
     if n_step == 1:  # the return so far is of the new reward alone
-        assert ours[0].discounted_return == pytest.approx(packing.unpack(ours[0].packed, 125).reward, rel=1e-5)
+        assert ours[0].discounted_return == pytest.approx(layout.unpack(ours[0].packed).reward, rel=1e-5)
     ended, last = (ours[at].episode for at in (3, 11))
     assert (ended.episode_return, last.episode_return) == (theirs[3].episode.episode_return, last.layer_return / 2)
     assert ended.layer_return is None
@@ -266,7 +267,7 @@ def test_a_function_is_given_the_step() -> None:
     executor.reset()
     chosen = actions(2, 5)
     for step, action in zip(run(executor, chosen), chosen, strict=True):
-        row = packing.unpack(step.packed, 4)
+        row = Layout.of(executor.spec).unpack(step.packed)
         expected = row.observation[2] + 10 * row.next_observation[2] + 100 * action[1] + 1000
         assert row.reward == pytest.approx(expected, rel=1e-5)
 

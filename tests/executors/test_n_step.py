@@ -12,6 +12,7 @@ from tests.support import reference
 
 GAMMA = 0.9
 OBSERVATION, ACTION = 2, 1
+LAYOUT = packing.Layout(OBSERVATION, ACTION)
 LENGTH = 60
 N_STEPS = (1, 2, 3, 7)
 
@@ -49,12 +50,12 @@ def feed(returns: NStepReturns, steps: Sequence[reference.Step]) -> list[np.ndar
 def test_equals_the_double_loop(n: int, ends: float) -> None:
     for seed in range(5):
         steps = random_stream(seed, ends)
-        out = feed(NStepReturns(n, OBSERVATION), steps)
+        out = feed(NStepReturns(n, LAYOUT), steps)
         twin = reference.n_step_transitions(steps, n, GAMMA)
         assert out[: n - 1] == [None] * (n - 1)
         assert len(out[n - 1 :]) == len(twin)  # one row out for each row in
         for row, expected in zip(out[n - 1 :], twin, strict=True):
-            got = packing.unpack(row, OBSERVATION)
+            got = LAYOUT.unpack(row)
             np.testing.assert_array_equal(got.observation, expected.observation)
             np.testing.assert_array_equal(got.action, expected.action)
             np.testing.assert_array_equal(got.next_observation, expected.next_observation)
@@ -68,7 +69,7 @@ def test_the_last_steps_of_an_episode(terminated: bool) -> None:
     action = np.zeros(ACTION, np.float32)
     steps = [reference.Step(s[t], action, 1.0, s[t + 1], False, False) for t in range(6)]
     steps[3] = steps[3]._replace(terminated=terminated, truncated=not terminated)
-    out = [packing.unpack(row, OBSERVATION) for row in feed(NStepReturns(3, OBSERVATION), steps) if row is not None]
+    out = [LAYOUT.unpack(row) for row in feed(NStepReturns(3, LAYOUT), steps) if row is not None]
     np.testing.assert_allclose([row.reward for row in out], [1 + GAMMA + GAMMA**2] * 2 + [1 + GAMMA, 1])
     # A time limit bootstraps from the last state seen, over as many steps as there were; a termination from nothing.
     bootstrap = [GAMMA**3, *([0, 0, 0] if terminated else [GAMMA**3, GAMMA**2, GAMMA])]
@@ -79,15 +80,15 @@ def test_the_last_steps_of_an_episode(terminated: bool) -> None:
 @pytest.mark.parametrize("n", N_STEPS)
 def test_goes_on_from_its_state(n: int) -> None:
     steps = random_stream(1, 0.2)
-    whole = feed(NStepReturns(n, OBSERVATION), steps)
+    whole = feed(NStepReturns(n, LAYOUT), steps)
     for pause in range(0, LENGTH, 3):
-        first, second = NStepReturns(n, OBSERVATION), NStepReturns(n, OBSERVATION)
+        first, second = NStepReturns(n, LAYOUT), NStepReturns(n, LAYOUT)
         feed(first, steps[:pause])
         state = first.get_state()
         feed(first, steps[pause:])  # what was taken must not change under the taker
         second.set_state(state)
         np.testing.assert_equal(feed(second, steps[pause:]), whole[pause:])
-        third = NStepReturns(n, OBSERVATION)
+        third = NStepReturns(n, LAYOUT)
         third.set_state(state)  # nor by going on from it
         np.testing.assert_equal(feed(third, steps[pause:]), whole[pause:])
 
@@ -97,16 +98,16 @@ def test_a_cut_is_a_truncation_that_was_noticed_late(n: int) -> None:
     steps = random_stream(2, 0.0)
     pause = 20
     truncated = [*steps[: pause - 1], steps[pause - 1]._replace(truncated=True), *steps[pause:]]
-    returns = NStepReturns(n, OBSERVATION)
+    returns = NStepReturns(n, LAYOUT)
     out = feed(returns, steps[:pause])
     returns.cut()
-    np.testing.assert_equal(out + feed(returns, steps[pause:]), feed(NStepReturns(n, OBSERVATION), truncated))
+    np.testing.assert_equal(out + feed(returns, steps[pause:]), feed(NStepReturns(n, LAYOUT), truncated))
 
 
 @pytest.mark.parametrize("n", N_STEPS)
 def test_a_cleared_stream_is_a_new_one(n: int) -> None:
     steps = random_stream(1, 0.3)
-    returns = NStepReturns(n, OBSERVATION)
+    returns = NStepReturns(n, LAYOUT)
     feed(returns, steps[:20])
     returns.clear()
-    np.testing.assert_equal(feed(returns, steps[20:]), feed(NStepReturns(n, OBSERVATION), steps[20:]))
+    np.testing.assert_equal(feed(returns, steps[20:]), feed(NStepReturns(n, LAYOUT), steps[20:]))

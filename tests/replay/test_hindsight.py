@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lsp.config import GoalsConfig
 from lsp.replay import make_hindsight, make_prioritized, make_uniform, ring
-from lsp.replay.hindsight import Options, _judge, relabel, steps_after
-from lsp.replay.reencode import recode
+from lsp.replay.hindsight import Relabelling, _evaluate, relabel, steps_after
+from lsp.replay.reencode import reencode
 from lsp.replay.ring import Ring
 from lsp.types import GoalTask, Transition
 
@@ -124,9 +125,9 @@ def drawer(executors: int, strategy: Any, include_own: bool) -> Callable[..., Tr
 
     @jax.jit
     def draw(state: Ring, key: Any, k: Any) -> Transition:
-        options = Options(TASK, GAMMA, executors, strategy, k, include_own)
+        relabelling = Relabelling(TASK, GAMMA, executors, GoalsConfig("hindsight", strategy, k, include_own))
         slots = jnp.arange(CAPACITY) % state.size
-        return jax.vmap(lambda key: relabel(state, slots, key, options))(jax.random.split(key, DRAWS))
+        return jax.vmap(lambda key: relabel(state, slots, key, relabelling))(jax.random.split(key, DRAWS))
 
     return draw
 
@@ -194,10 +195,10 @@ def test_copies_in_the_place_of_lost_rows_lend_no_goal(strategy: str) -> None:
     assert others > 20
 
 
-def test_recoding_marks_its_copies() -> None:
+def test_reencoding_marks_its_copies() -> None:
     """Rows of even number cannot be rewritten."""
     state, rows = fill(3, 60, 4)
-    new, dropped = jax.jit(lambda state, key: recode(state, lambda t: (t, t.action[:, 0] % 2 == 1), key))(
+    new, dropped = jax.jit(lambda state, key: reencode(state, lambda t: (t, t.action[:, 0] % 2 == 1), key))(
         state, jax.random.key(0)
     )
     lost = np.array([row.number % 2 == 0 for row in rows])
@@ -249,7 +250,7 @@ def test_k_zero_keeps_every_goal() -> None:
     np.testing.assert_array_equal(drawn, np.broadcast_to(to_transition(rows).observation, drawn.shape))
 
 
-def test_judging_on_the_host_is_the_same() -> None:
+def test_evaluating_on_the_host_is_the_same() -> None:
     """Also under vmap, where a batch has more leading axes."""
     rng = np.random.default_rng(0)
     achieved, goal = rng.integers(0, 3, (2, 4, 6, 2)).astype(np.float32)
@@ -260,13 +261,13 @@ def test_judging_on_the_host_is_the_same() -> None:
         on_host=True,
     )
     for wrap in (lambda f: f, jax.vmap):
-        one, other = (jax.jit(wrap(partial(_judge, task)))(achieved, goal, env_reward) for task in (TASK, host))
+        one, other = (jax.jit(wrap(partial(_evaluate, task)))(achieved, goal, env_reward) for task in (TASK, host))
         np.testing.assert_allclose(one[0], other[0], rtol=1e-6)
         np.testing.assert_array_equal(one[1], other[1])
 
 
 @pytest.mark.parametrize("kind", ["uniform", "prioritized"])
-def test_a_wrapped_memory_draws_rows_as_before_and_judges_them(kind: str) -> None:
+def test_a_wrapped_memory_draws_as_before_and_relabels(kind: str) -> None:
     """Indices and weights are the memory's; states for the policy loss have goals of their own episodes too."""
     if kind == "uniform":
         memory = make_uniform(CAPACITY, 64)

@@ -77,7 +77,7 @@ MASSES = {
 
 @pytest.mark.parametrize("priority", ["td", "lap"])
 def test_masses_follow_a_naive_twin(priority: str, rng: np.random.Generator) -> None:
-    """Through four turns of the ring, with given priorities, infinities and NaN. Of 16 rows a sweep is one update."""
+    """Through four turns of the ring, with given priorities, infinities and NaN. Of 16 slots a scan is one update."""
     replay, twin = make(16, 5, priority=priority), reference.Priorities(16, MASSES[priority])
     state = empty(replay)
     for step in range(25):
@@ -112,7 +112,7 @@ def test_new_rows_count_for_one_at_least_until_the_ring_is_full() -> None:
     small = (1e-3 + 1e-6) ** 0.6
     state = replay.add(state, numbered(10, 6), np.full(6, np.inf, np.float32))
     np.testing.assert_allclose(masses(state), [small] * 10 + [1.0] * 6, rtol=1e-5)
-    for _ in range(2):  # the first sweep has met the ones themselves
+    for _ in range(2):  # the first scan has met the ones themselves
         state = replay.update_priorities(state, np.arange(16), np.full(16, 1e-3, np.float32))
     state = replay.add(state, numbered(16, 1), np.full(1, np.inf, np.float32))
     np.testing.assert_allclose(masses(state), [small] * 16, rtol=1e-5)
@@ -127,7 +127,7 @@ def test_what_is_not_finite_never_enters(scheme: str, bad: float) -> None:
     after = replay.update_priorities(state, np.array([3, 7, 7, 9]), np.array([bad, 0.5, bad, 1.5], np.float32))
     expected = replay.update_priorities(state, np.array([9, 7, 7, 9]), np.array([1.5, 0.5, 0.5, 1.5], np.float32))
     np.testing.assert_array_equal(masses(after), masses(expected))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.tree, after.sweep)))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.tree, after.scan)))
     assert replay.metrics(after, replay.sample(after, jax.random.key(0)))["bad_priorities"] == 2
 
 

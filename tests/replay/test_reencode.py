@@ -44,7 +44,7 @@ def test_rows_are_rewritten_once(kind: str, capacity: int, monkeypatch: pytest.M
     for part in np.split(np.arange(20), 5):  # 20 rows
         state = memory.add(state, jax.tree.map(lambda leaf, part=part: leaf[part], rows(20)), jnp.full(4, jnp.inf))
     before = contents(state)
-    after, dropped = jax.jit(partial(reencode.recode, rewrite=partial(double, np.inf)))(state, key=key)
+    after, dropped = jax.jit(partial(reencode.reencode, rewrite=partial(double, np.inf)))(state, key=key)
     assert dropped == 0
     expected = before.copy()
     expected[:, 3:5] *= 2
@@ -60,7 +60,7 @@ def test_unusable_rows_give_way_to_usable_ones(monkeypatch: pytest.MonkeyPatch, 
     memory = make_uniform(21, 4)
     state = memory.add(memory.init(EXAMPLE), rows(19), jnp.zeros(19))
     before = contents(state)
-    after, dropped = jax.jit(partial(reencode.recode, rewrite=partial(double, 12.0)))(state, key=key)
+    after, dropped = jax.jit(partial(reencode.reencode, rewrite=partial(double, 12.0)))(state, key=key)
     assert (dropped, after.size, after.position) == (7, 19, 19)
     expected, found = before.copy(), contents(after)
     expected[:, 3:5] *= 2
@@ -76,6 +76,6 @@ def test_all_may_be_dropped_and_none_be_there(key: Array) -> None:
     memory = make_uniform(16, 4)
     empty = memory.init(EXAMPLE)
     full = memory.add(empty, rows(16), jnp.zeros(16))
-    run = jax.jit(partial(reencode.recode, rewrite=partial(double, 0.0)))
+    run = jax.jit(partial(reencode.reencode, rewrite=partial(double, 0.0)))
     assert run(empty, key=key)[1] == 0
     assert run(full, key=key)[1] == 16

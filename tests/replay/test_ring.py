@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsp import packing
+from lsp.packing import Layout
 from lsp.replay import ring
 from lsp.types import Transition
 
@@ -40,17 +40,17 @@ def fill(capacity: int, counts: list[int]) -> tuple[ring.Ring, deque[int]]:
 def stored(state: ring.Ring) -> list[int]:
     """Numbers of the rows, oldest first."""
     oldest_first = np.roll(state.rows, -int(state.position), axis=0)[len(state.rows) - int(state.size) :]
-    return (packing.unpack(oldest_first, state.observation_dim).reward / 2).tolist()
+    return (state.layout.unpack(oldest_first).reward / 2).tolist()
 
 
-def test_words_draw_every_filled_row_alike_and_no_other() -> None:
+def test_bits_draw_every_filled_row_alike_and_no_other() -> None:
     state, _ = fill(7, [5])
-    words = jnp.arange(5 * 40, dtype=jnp.uint32) + np.uint32(2**32 - 100)  # wraps around as well
-    slots = np.asarray(ring.below(words, state.size))
+    random_bits = jnp.arange(5 * 40, dtype=jnp.uint32) + np.uint32(2**32 - 100)  # wraps around as well
+    slots = np.asarray(ring.below(random_bits, state.size))
     counts = np.bincount(slots, minlength=7)
     assert counts[5:].tolist() == [0, 0]
     assert counts[:5].min() >= 39
-    assert ring.below(words, fill(7, [])[0].size).tolist() == [0] * 200  # none yet: the first slot
+    assert ring.below(random_bits, fill(7, [])[0].size).tolist() == [0] * 200  # none yet: the first slot
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,6 @@ def test_memory_of_a_million_rows_of_the_ant() -> None:
     observation = jnp.zeros(ANT["observation_dim"])
     ant = Transition(observation, jnp.zeros(ANT["action_dim"]), jnp.zeros(()), jnp.zeros(()), observation)
     leaves = jax.tree.leaves(jax.eval_shape(lambda: ring.init(ant, 1_000_000)))
-    promised = ring.memory_bytes(1_000_000, **ANT)
+    promised = 4 * 1_000_000 * Layout(**ANT).width
     assert sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves) == promised + 8
     assert promised <= 1.1e9

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from lsp.config import Config, ConfigError, ReplayConfig
-from lsp.replay import ring
+from lsp.packing import Layout
 from lsp.training import memory
 from lsp.types import EnvSpec, GoalTask
 
@@ -27,7 +27,7 @@ GOALS = GoalTask(2, lambda *goals: goals, lambda *goals: goals)
 @pytest.mark.parametrize("spec", [ANT, EnvSpec(3, 1), EnvSpec(5, 1, GOALS)])
 def test_replay_bytes_are_those_of_the_rows(spec: EnvSpec) -> None:
     counters = 8
-    assert memory.replay_bytes(config_of(1000), spec) == ring.memory_bytes(1000, *spec) + counters
+    assert memory.replay_bytes(config_of(1000), spec) == 4 * 1000 * Layout.of(spec).width + counters
 
 
 def test_priorities_count() -> None:

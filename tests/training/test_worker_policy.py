@@ -27,7 +27,7 @@ def learner() -> tuple[Any, Any]:
 
 
 def loaded(config: Any, params: Any, part: range = range(3), incarnation: int = 0) -> JaxPolicy:
-    actor = JaxPolicy(agents.build(config, SPEC).agent, config, SPEC, part, incarnation)
+    actor = JaxPolicy(agents.build(config, SPEC), config, SPEC, part, incarnation)
     actor.load([np.asarray(leaf) for leaf in jax.tree.leaves(params)])
     return actor
 
@@ -36,7 +36,7 @@ def test_priorities_are_the_learners(learner: tuple[Any, Any]) -> None:
     agent, params = learner
     actor = loaded(CONFIG, params)
     key = stream_key(actor._root, Stream.PRIORITIZE, 5)
-    expected = jax.jit(agent.priority)(params, packing.unpack(ROWS, 3), key)
+    expected = jax.jit(agent.priority)(params, packing.Layout.of(SPEC).unpack(ROWS), key)
     ranks = actor.rank(ROWS, 5)
     np.testing.assert_allclose(ranks, expected, rtol=1e-4)
     assert np.ptp(ranks) > 0.1
