@@ -60,7 +60,7 @@ def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage
         memory = prioritized.make_replay(config.replay)
     else:
         memory = replay.make_uniform(config.replay.capacity, config.replay.batch_size)
-    young = transfer.young(stages.at_growth(config, stage)) if stage else ()
+    reinitialised = transfer.reinitialised(stages.at_growth(config, stage)) if stage else ()
     config = stages.of_stage(config, stage, len(layers))
     memory = hindsight.with_hindsight(memory, config, spec)
-    return Recipe(make_agent(config, spec, layers, young), memory, config)
+    return Recipe(make_agent(config, spec, layers, reinitialised), memory, config)
