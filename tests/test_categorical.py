@@ -27,23 +27,10 @@ def backup(probs: np.ndarray, support: jax.Array, reward: float, discount: float
     return np.asarray(project(atoms, jnp.asarray(probs, jnp.float32), support))
 
 
-<<<<<<< HEAD
-def fixed_laws(support: jax.Array, rewards: np.ndarray, costs: np.ndarray, pi: np.ndarray, gamma: float) -> np.ndarray:
-    """Laws of Z(b), [A, N], of one state with actions b, at the fixed point of the projected backup."""
-=======
-def transfer(support: jax.Array, reward: float, discount: float, cost: float) -> np.ndarray:
-    """`backup` as a matrix in float64, column j where atom j goes; columns sum to 1."""
-    n = support.size
-    atoms = np.asarray(backup_atoms(support, jnp.float32(reward), jnp.float32(discount), jnp.float32(cost)))
-    matrix = np.asarray(project(atoms[:, None], np.ones((n, 1), np.float32), support), np.float64).T
-    return matrix / matrix.sum(axis=0)
-
-
 def fixed_points(
     support: jax.Array, rewards: np.ndarray, costs: np.ndarray, pi: np.ndarray, gamma: float
 ) -> np.ndarray:
     """Distributions of Z(b), [A, N], of one state with actions b, at the fixed point of the projected backup."""
->>>>>>> 37aeb81 (Critics by kind: a registry, a protocol with a slot for what is not trained, typed values instead of metrics that steer)
     matrices = [[transfer(support, r, gamma, cost) for cost in costs] for r in rewards]
     dists = np.full((len(rewards), support.size), 1 / support.size)
     for _ in range(int(30 / (1 - gamma))):

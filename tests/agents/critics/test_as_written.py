@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.support.processes import GAMMA, PROCESS, learn, make_head
+from tests.support.decision_process import GAMMA, PROCESS, learn, make_head
 
 
 def test_the_loss_as_written_cannot_see_the_reward_and_ends_uniform() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from lsp.agents.critics.categorical import make_support
 from tests.support.builders import tiny_config
-from tests.support.processes import ATOMS, GAMMA, PROCESS, learn, make_head, sample_returns
-from tests.test_categorical import transfer
+from tests.support.decision_process import ATOMS, GAMMA, PROCESS, learn, make_head, sample_returns
+from tests.support.returns import transfer
 
 
 def test_the_distribution_of_a_small_process_and_its_mean() -> None:

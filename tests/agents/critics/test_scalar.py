@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from tests.support.processes import PROCESS, learn, make_head
+from tests.support.decision_process import PROCESS, learn, make_head
 
 
 def test_a_scalar_head_ends_at_the_same_values() -> None:
