@@ -1,13 +1,13 @@
-"""Return laws on fixed atoms for maximum-entropy RL: supports, projection, soft targets, divergences; arrays only.
+"""Return distributions on fixed atoms for maximum-entropy RL: supports, projection, soft targets; arrays only.
 
-A law is a vector of probabilities [..., N] on atoms z_1 < ... < z_N, `support` [N], which need not be evenly spaced.
-The soft return obeys, in law,
+A distribution is a vector of probabilities [..., N] on atoms z_1 < ... < z_N, `support` [N], which need not be evenly
+spaced. The soft return obeys, in distribution,
 
     Z(s, a) = r + d * (Z(s', a') - entropy_cost(a'|s')),     a' ~ pi(.|s')
 
-with `entropy_cost` = alpha * (log pi - log prior) of the *same* a' whose law is used: its average would keep the mean
-and get every higher moment wrong. Bellemare et al. (2017), arXiv 1707.06887; the entropy term as in Haarnoja et al.
-(2018), arXiv 1812.05905.
+with `entropy_cost` = alpha * (log pi - log prior) of the *same* a' whose distribution is used: its average would keep
+the mean and get every higher moment wrong. Bellemare et al. (2017), arXiv 1707.06887; the entropy term as in Haarnoja
+et al. (2018), arXiv 1812.05905.
 """
 
 import math
@@ -54,10 +54,10 @@ def soft_target_atoms(support: Array, reward: Array, discount: Array, entropy_co
       support: [N].
       reward: [...] scaled; n-step: the discounted sum, see `n_step_reward`.
       discount: [...] gamma^n, 0 where the task terminated: every atom is then at r, without an entropy term.
-      entropy_cost: [...] at the a' whose law is used.
+      entropy_cost: [...] at the a' whose distribution is used.
 
     Returns:
-      [..., N], not clipped to the support. `project` them with the law of (s', a').
+      [..., N], not clipped to the support. `project` them with the distribution of (s', a').
     """
     chex.assert_equal_shape([reward, discount, entropy_cost])
     return reward[..., None] + discount[..., None] * _minus(support, entropy_cost)
@@ -88,7 +88,7 @@ def n_step_reward(rewards: Array, entropy_costs: Array, gamma: float) -> Array:
 
 
 def project(atoms: Array, probs: Array, support: Array) -> Array:
-    """The law of `probs` on `atoms`, brought onto the support by linear interpolation.
+    """The distribution of `probs` on `atoms`, brought onto the support by linear interpolation.
 
         F_i = sum_j p_j * clip((z_{i+1} - y_j) / (z_{i+1} - z_i), 0, 1),     m_i = F_i - F_{i-1},     F_0 = 0
 
@@ -126,22 +126,23 @@ def project(atoms: Array, probs: Array, support: Array) -> Array:
 
 
 def shift(probs: Array, support: Array, entropy_cost: Array) -> Array:
-    """Law of the soft value Z(s, a) - entropy_cost(a|s), from that of Z(s, a): [..., N] and [...] to [..., N].
+    """Distribution of the soft value Z(s, a) - entropy_cost(a|s), from that of Z(s, a): [..., N], [...] to [..., N].
 
-    Its expectation over a ~ pi(.|s) is the law of V(s): Haarnoja et al. (2018a), arXiv 1801.01290, Eq. 3, in law.
+    Its expectation over a ~ pi(.|s) is the distribution of V(s): Haarnoja et al. (2018a), arXiv 1801.01290, Eq. 3.
     """
     chex.assert_equal_shape([probs[..., 0], entropy_cost])
     return project(_minus(support, entropy_cost), probs, support)
 
 
 def regrid(support: Array, factor: float) -> tuple[Array, Array]:
-    """How logits of the law of Z become logits of the law of Z / factor on the same atoms, factor > 1.
+    """How logits of the distribution of Z become logits of that of Z / factor on the same atoms, factor > 1.
 
         logits of Z / factor = logits of Z @ matrix + offset
 
     Logits are read off at `factor * z_i`, between atoms linearly; atoms that stand for returns beyond the old support
     get its edge's logit, less 1 for each atom they are away from it. Affine, unlike `project`, so that a network's
-    output layer can be moved. The mean is kept up to the new spacing: a law narrower than two atoms loses some.
+    output layer can be moved. The mean is kept up to the new spacing: a distribution narrower than two atoms
+    loses some.
 
     Args:
       support: [N], evenly spaced around 0.
@@ -174,14 +175,14 @@ def clip_rate(atoms: Array, probs: Array, support: Array) -> Array:
 
 
 def join(probs: Array, support: Array, rule: str) -> Array:
-    """One law from an ensemble's, [K, ..., N].
+    """One distribution from an ensemble's, [K, ..., N].
 
     Args:
       probs: [K, ..., N].
       support: [N].
-      rule: `min`, the whole law of the member with the smaller mean (its mean is clipped double Q); `mean`, their
-        mixture; `first`, member 0; `cdf_max`, the largest distribution function, whose mean is below every member's;
-        `independent`, no coupling.
+      rule: `min`, the whole distribution of the member with the smaller mean (its mean is clipped double Q); `mean`,
+        their mixture; `first`, member 0; `cdf_max`, the largest distribution function, whose mean is below every
+        member's; `independent`, no coupling.
 
     Returns:
       [..., N]; `independent`: [K, ..., N] as it was.
@@ -222,7 +223,7 @@ def entropy(probs: Array) -> Array:
 
 
 def hl_gauss(target: Array, support: Array, sigma: float = 0.75) -> Array:
-    """A scalar target [...] as a law [..., N]: a normal around it, cut into cells around evenly spaced atoms.
+    """A scalar target [...] as a distribution [..., N]: a normal around it, cut into cells around evenly spaced atoms.
 
     Args:
       target: [...], clipped to the support.

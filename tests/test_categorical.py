@@ -1,7 +1,7 @@
-"""Return laws on atoms: closed forms of soft returns, the projection's three facts, and what breaks a wrong loss.
+"""Return distributions on atoms: closed forms of soft returns, the projection's facts, what breaks a wrong loss.
 
-Tolerances: the library computes in float32. Probabilities of a law are good to 1e-6, means to 1e-5 of the support's
-range (N rounded products); sums of dyadic numbers are exact.
+Tolerances: the library computes in float32. Probabilities of a distribution are good to 1e-6, means to 1e-5 of the
+support's range (N rounded products); sums of dyadic numbers are exact.
 """
 
 import math
@@ -22,18 +22,20 @@ SUPPORTS = pytest.mark.parametrize("support", [EVEN, SYMEXP], ids=["even", "syme
 
 
 def backup(probs: np.ndarray, support: jax.Array, reward: float, discount: float, cost: float) -> np.ndarray:
-    """Projected law of r + d (Z - cost), [N]."""
+    """Projected distribution of r + d (Z - cost), [N]."""
     atoms = backup_atoms(support, jnp.float32(reward), jnp.float32(discount), jnp.float32(cost))
     return np.asarray(project(atoms, jnp.asarray(probs, jnp.float32), support))
 
 
-def fixed_laws(support: jax.Array, rewards: np.ndarray, costs: np.ndarray, pi: np.ndarray, gamma: float) -> np.ndarray:
-    """Laws of Z(b), [A, N], of one state with actions b, at the fixed point of the projected backup."""
+def fixed_points(
+    support: jax.Array, rewards: np.ndarray, costs: np.ndarray, pi: np.ndarray, gamma: float
+) -> np.ndarray:
+    """Distributions of Z(b), [A, N], of one state with actions b, at the fixed point of the projected backup."""
     matrices = [[transfer(support, r, gamma, cost) for cost in costs] for r in rewards]
-    laws = np.full((len(rewards), support.size), 1 / support.size)
+    dists = np.full((len(rewards), support.size), 1 / support.size)
     for _ in range(int(30 / (1 - gamma))):
-        laws = np.array([sum(p * m @ law for p, m, law in zip(pi, row, laws, strict=True)) for row in matrices])
-    return laws
+        dists = np.array([sum(p * m @ dist for p, m, dist in zip(pi, row, dists, strict=True)) for row in matrices])
+    return dists
 
 
 def moments(probs: np.ndarray, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +45,7 @@ def moments(probs: np.ndarray, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return mean, np.sum(probs * (atoms - mean[..., None]) ** 2, axis=-1)
 
 
-def random_law(rng: np.random.Generator, *shape: int) -> np.ndarray:
+def random_dist(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.dirichlet(np.full(shape[-1], 0.3), size=shape[:-1]).astype(np.float32)
 
 
@@ -65,7 +67,7 @@ def test_the_fixed_point_has_the_soft_return_s_mean_and_variance(pi: tuple[float
     u = rewards - costs
     expected = rewards + gamma * weights @ u / (1 - gamma)
     variance = gamma**2 * (weights @ u**2 - (weights @ u) ** 2) / (1 - gamma**2)
-    mean, learned = moments(fixed_laws(support, rewards, costs, weights, gamma), np.asarray(support))
+    mean, learned = moments(fixed_points(support, rewards, costs, weights, gamma), np.asarray(support))
     np.testing.assert_allclose(mean, expected, atol=2e-5)
     assert np.all((learned > variance - 1e-4) & (learned < variance + blur(support, gamma)))
 
@@ -74,23 +76,23 @@ def test_dyadic_rewards_and_an_entropy_bonus_of_one_are_exact_to_the_bit() -> No
     """Four coin flips, halved each step, alpha = 1/ln 2 and two actions: 16 points from 1.875, each of 1/16."""
     support = categorical.make_support(0.0, 4.0, 33)
     for bonus in (0.0, 1.0):
-        law, discount = np.eye(33)[0], 0.0  # the last step terminates: no entropy term after it
+        dist, discount = np.eye(33)[0], 0.0  # the last step terminates: no entropy term after it
         for _ in range(4):
-            law = (backup(law, support, 0.0, discount, -bonus) + backup(law, support, 1.0, discount, -bonus)) / 2
+            dist = (backup(dist, support, 0.0, discount, -bonus) + backup(dist, support, 1.0, discount, -bonus)) / 2
             discount = 0.5
-        value = np.asarray(categorical.shift(jnp.asarray(law), support, jnp.float32(-bonus)))
+        value = np.asarray(categorical.shift(jnp.asarray(dist), support, jnp.float32(-bonus)))
         expected = np.zeros(33)
         expected[int(15 * bonus) : int(15 * bonus) + 16] = 1 / 16
         np.testing.assert_array_equal(value, expected)
 
 
 def test_termination_drops_the_entropy_with_the_value_and_truncation_neither(rng: np.random.Generator) -> None:
-    law = random_law(rng, 41)
-    ended, cut = (backup(law, EVEN, 0.7, discount, 1.3) for discount in (0.0, 0.9))
+    dist = random_dist(rng, 41)
+    ended, cut = (backup(dist, EVEN, 0.7, discount, 1.3) for discount in (0.0, 0.9))
     two_hot = np.zeros(41)
     two_hot[13], two_hot[14] = 0.6, 0.4  # 0.7 lies between the atoms at 0.5 and 1
     np.testing.assert_allclose(ended, two_hot, atol=1e-6)
-    np.testing.assert_allclose(cut, reference.project(np.asarray(EVEN) * 0.9 + 0.7 - 1.17, law, EVEN), atol=1e-6)
+    np.testing.assert_allclose(cut, reference.project(np.asarray(EVEN) * 0.9 + 0.7 - 1.17, dist, EVEN), atol=1e-6)
 
 
 def test_a_soft_optimal_policy_s_value_is_certain_only_with_the_entropy_of_the_same_action() -> None:
@@ -102,8 +104,8 @@ def test_a_soft_optimal_policy_s_value_is_certain_only_with_the_entropy_of_the_s
     own = alpha * np.log(pi)
     variances = []
     for costs in (own, np.full(3, pi @ own)):
-        laws = fixed_laws(support, rewards, costs, pi, gamma)
-        shifted = np.asarray(categorical.shift(jnp.float32(laws), support, jnp.float32(costs)))
+        dists = fixed_points(support, rewards, costs, pi, gamma)
+        shifted = np.asarray(categorical.shift(jnp.float32(dists), support, jnp.float32(costs)))
         mean, variance = moments(pi @ shifted, np.asarray(support))
         np.testing.assert_allclose(mean, soft / (1 - gamma), atol=1e-4)
         variances.append(variance)
@@ -113,7 +115,8 @@ def test_a_soft_optimal_policy_s_value_is_certain_only_with_the_entropy_of_the_s
 
 
 def test_the_soft_optimum_of_a_quadratic_bandit_has_one_value_whatever_the_action(rng: np.random.Generator) -> None:
-    """r = -k a^2/2: pi* = N(0, alpha/k), and every action's shifted law has mean V* = alpha/2 log(2 pi alpha/k)."""
+    """r = -k a^2/2: pi* = N(0, alpha/k), and the shifted distribution of every action has mean
+    V* = alpha/2 log(2 pi alpha/k)."""
     k, alpha = 2.0, 0.5
     action = rng.normal(0, math.sqrt(alpha / k), 64)
     log_prob = -(action**2) * k / (2 * alpha) - 0.5 * math.log(2 * math.pi * alpha / k)
@@ -127,13 +130,13 @@ def test_the_soft_optimum_of_a_quadratic_bandit_has_one_value_whatever_the_actio
 def test_n_steps_equal_one_step_after_another(rng: np.random.Generator) -> None:
     """Entropy terms of the actions between included; the projections in between lose nothing of the mean."""
     gamma, rewards, costs = 0.9, *rng.normal(size=(2, 3)).astype(np.float32)
-    law = next_law = np.asarray(categorical.hl_gauss(jnp.float32(4.0), EVEN))
+    dist = next_dist = np.asarray(categorical.hl_gauss(jnp.float32(4.0), EVEN))
     for k in (2, 1, 0):
         cost = costs[k + 1] if k < 2 else 0.25
-        next_law = backup(next_law, EVEN, rewards[k], gamma, cost)
+        next_dist = backup(next_dist, EVEN, rewards[k], gamma, cost)
     total = categorical.n_step_reward(rewards, costs, gamma)
-    at_once = backup(law, EVEN, float(total), gamma**3, 0.25)
-    np.testing.assert_allclose(moments(at_once, EVEN)[0], moments(next_law, EVEN)[0], atol=1e-5)
+    at_once = backup(dist, EVEN, float(total), gamma**3, 0.25)
+    np.testing.assert_allclose(moments(at_once, EVEN)[0], moments(next_dist, EVEN)[0], atol=1e-5)
     plain = sum(gamma**k * (rewards[k] - (costs[k] if k else 0)) for k in range(3))
     np.testing.assert_allclose(total, plain, rtol=1e-6)
 
@@ -144,7 +147,7 @@ def test_n_steps_equal_one_step_after_another(rng: np.random.Generator) -> None:
 @SUPPORTS
 def test_projection_equals_its_naive_twin_over_any_leading_axes(support: jax.Array, rng: np.random.Generator) -> None:
     atoms = np.float32(rng.normal(size=(3, 4, 9)) * 0.6 * float(support[-1]))  # some outside, in any order
-    probs = random_law(rng, 3, 4, 9)
+    probs = random_dist(rng, 3, 4, 9)
     projected = np.asarray(project(atoms, probs, support))
     for index in np.ndindex(3, 4):
         np.testing.assert_allclose(projected[index], reference.project(atoms[index], probs[index], support), atol=1e-6)
@@ -155,7 +158,7 @@ def test_projection_keeps_the_mean(support: jax.Array, rng: np.random.Generator)
     """Sum m z = r + d (sum p z - cost), where nothing is clipped."""
     z, size = np.asarray(support, np.float64), 50
     inner = (z > z[0] * 0.4) & (z < z[-1] * 0.4)
-    probs = random_law(rng, size, support.size) * inner
+    probs = random_dist(rng, size, support.size) * inner
     probs /= probs.sum(axis=-1, keepdims=True)
     reward, discount = rng.normal(size=size), rng.uniform(0, 1, size)
     cost = rng.normal(size=size)
@@ -177,7 +180,7 @@ def test_backups_contract_in_cramer_s_distance_and_not_in_total_variation(
 ) -> None:
     z, gamma = np.asarray(support, np.float64), 0.9
     matrix = transfer(support, 0.3, gamma, -0.4)
-    p, q = random_law(rng, 2, 200, support.size)
+    p, q = random_dist(rng, 2, 200, support.size)
     ratio = cramer(p @ matrix.T, q @ matrix.T, z) / cramer(p, q, z)
     assert np.max(ratio) <= math.sqrt(gamma) * (1 + 1e-5)
     far = np.eye(support.size)[[4, -4]]
@@ -201,9 +204,9 @@ def test_on_an_atom_at_the_edges_and_outside(support: jax.Array) -> None:
     np.testing.assert_allclose(project(support[:, None], jnp.ones((n, 1)), support), np.eye(n), atol=1e-6)
     atoms = jnp.stack([support[0] - 5, support[-1] + 5, support[3]])
     probs = jnp.float32([0.25, 0.5, 0.25])
-    law = project(atoms, probs, support)
-    np.testing.assert_allclose(law[jnp.array([0, 3, n - 1])], [0.25, 0.25, 0.5], atol=1e-6)
-    np.testing.assert_allclose(categorical.edge_mass(law), 0.75, atol=1e-6)
+    dist = project(atoms, probs, support)
+    np.testing.assert_allclose(dist[jnp.array([0, 3, n - 1])], [0.25, 0.25, 0.5], atol=1e-6)
+    np.testing.assert_allclose(categorical.edge_mass(dist), 0.75, atol=1e-6)
     np.testing.assert_allclose(categorical.clip_rate(atoms, probs, support), 0.75, atol=1e-6)
     assert categorical.clip_rate(support, jnp.full(n, 1 / n), support) == 0
 
@@ -223,17 +226,17 @@ def test_supports() -> None:
 
 def test_the_cross_entropy_of_sampled_targets_is_unbiased(rng: np.random.Generator) -> None:
     """The mean gradient over every next action equals the gradient of the mixture."""
-    laws, pi = random_law(rng, 5, 41), rng.dirichlet(np.ones(5))
+    dists, pi = random_dist(rng, 5, 41), rng.dirichlet(np.ones(5))
     logits = jnp.asarray(rng.normal(size=41), jnp.float32)
     gradient: Callable[..., jax.Array] = jax.jit(jax.grad(categorical.cross_entropy, argnums=1))
-    single = sum(p * np.asarray(gradient(jnp.asarray(m), logits)) for p, m in zip(pi, laws, strict=True))
-    mixture = gradient(jnp.asarray(pi @ laws, jnp.float32), logits)
+    single = sum(p * np.asarray(gradient(jnp.asarray(m), logits)) for p, m in zip(pi, dists, strict=True))
+    mixture = gradient(jnp.asarray(pi @ dists, jnp.float32), logits)
     np.testing.assert_allclose(single, mixture, atol=1e-6)
-    np.testing.assert_allclose(mixture, jax.nn.softmax(logits) - pi @ laws, atol=1e-6)
+    np.testing.assert_allclose(mixture, jax.nn.softmax(logits) - pi @ dists, atol=1e-6)
 
 
 def test_kl_is_the_cross_entropy_without_its_floor(rng: np.random.Generator) -> None:
-    target, logits = random_law(rng, 3, 41), np.float32(rng.normal(size=(3, 41)))
+    target, logits = random_dist(rng, 3, 41), np.float32(rng.normal(size=(3, 41)))
     probs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     expected = [np.sum(m[m > 0] * np.log(m[m > 0] / p[m > 0])) for m, p in zip(target, probs, strict=True)]
     np.testing.assert_allclose(categorical.kl(target, logits), expected, rtol=1e-5)
@@ -247,11 +250,11 @@ def test_kl_is_the_cross_entropy_without_its_floor(rng: np.random.Generator) -> 
 def test_hl_gauss_keeps_the_mean_inside_and_is_as_wide_as_asked() -> None:
     spacing = float(EVEN[1] - EVEN[0])
     targets = jnp.linspace(-3.0, 11.0, 57)
-    laws = np.asarray(categorical.hl_gauss(targets, EVEN))
-    mean, variance = moments(laws, np.asarray(EVEN))
+    dists = np.asarray(categorical.hl_gauss(targets, EVEN))
+    mean, variance = moments(dists, np.asarray(EVEN))
     np.testing.assert_allclose(mean, targets, atol=1e-4 * spacing)
     np.testing.assert_allclose(np.sqrt(variance), math.sqrt(0.75**2 + 1 / 12) * spacing, rtol=0.01)
-    np.testing.assert_allclose(laws.sum(axis=-1), 1, atol=1e-6)
+    np.testing.assert_allclose(dists.sum(axis=-1), 1, atol=1e-6)
     edge = np.asarray(categorical.hl_gauss(jnp.float32(99.0), EVEN))
     assert EVEN[-1] - spacing < moments(edge, np.asarray(EVEN))[0] < EVEN[-1]
 
@@ -260,27 +263,27 @@ def test_hl_gauss_keeps_the_mean_inside_and_is_as_wide_as_asked() -> None:
 
 
 def test_rules_of_joining_an_ensemble(rng: np.random.Generator) -> None:
-    """`min` takes one law whole, with the smaller mean; the largest distribution function's mean is below it."""
-    laws = random_law(rng, 3, 20, 41)
-    joined = {rule: np.asarray(categorical.join(laws, EVEN, rule)) for rule in ("min", "mean", "first", "cdf_max")}
-    means = moments(laws, np.asarray(EVEN))[0]
+    """`min` takes one whole, of the smaller mean; the mean of the largest distribution function is below."""
+    dists = random_dist(rng, 3, 20, 41)
+    joined = {rule: np.asarray(categorical.join(dists, EVEN, rule)) for rule in ("min", "mean", "first", "cdf_max")}
+    means = moments(dists, np.asarray(EVEN))[0]
     for b, k in enumerate(means.argmin(axis=0)):
-        np.testing.assert_array_equal(joined["min"][b], laws[k, b])
-    np.testing.assert_allclose(joined["mean"], laws.mean(axis=0), atol=1e-7)
-    np.testing.assert_array_equal(joined["first"], laws[0])
-    np.testing.assert_allclose(np.cumsum(joined["cdf_max"], -1), np.cumsum(laws, -1).max(axis=0), atol=1e-6)
+        np.testing.assert_array_equal(joined["min"][b], dists[k, b])
+    np.testing.assert_allclose(joined["mean"], dists.mean(axis=0), atol=1e-7)
+    np.testing.assert_array_equal(joined["first"], dists[0])
+    np.testing.assert_allclose(np.cumsum(joined["cdf_max"], -1), np.cumsum(dists, -1).max(axis=0), atol=1e-6)
     assert np.all(moments(joined["cdf_max"], np.asarray(EVEN))[0] < means.min(axis=0) + 1e-5)
-    assert categorical.join(laws, EVEN, "independent") is laws
+    assert categorical.join(dists, EVEN, "independent") is dists
     with pytest.raises(ValueError, match="unknown rule 'median'"):
-        categorical.join(laws, EVEN, "median")
+        categorical.join(dists, EVEN, "median")
 
 
-def test_the_largest_distribution_function_of_crossing_laws_is_far_below_both() -> None:
+def test_the_largest_distribution_function_of_crossing_distributions_is_far_below_both() -> None:
     support = categorical.make_support(-5.0, 15.0, 401)
     z = np.asarray(support)
-    laws = np.stack([np.exp(-((z - m) ** 2) / (2 * s**2)) for m, s in ((5.0, 2.5), (5.2, 0.5))])
-    laws = jnp.asarray(laws / laws.sum(axis=-1, keepdims=True), jnp.float32)
-    means = [float(categorical.mean(categorical.join(laws, support, rule), support)) for rule in ("min", "cdf_max")]
+    dists = np.stack([np.exp(-((z - m) ** 2) / (2 * s**2)) for m, s in ((5.0, 2.5), (5.2, 0.5))])
+    dists = jnp.asarray(dists / dists.sum(axis=-1, keepdims=True), jnp.float32)
+    means = [float(categorical.mean(categorical.join(dists, support, rule), support)) for rule in ("min", "cdf_max")]
     # Quantile by quantile the lesser: E min(5 + 2.5 x, 5.2 + 0.5 x), x ~ N(0, 1), = 5 - 2 E max(0, x - 0.1).
     density, tail = math.exp(-0.005) / math.sqrt(2 * math.pi), math.erfc(0.1 / math.sqrt(2)) / 2
     np.testing.assert_allclose(means, [5.0, 5 - 2 * (density - 0.1 * tail)], atol=1e-3)

@@ -56,6 +56,6 @@ def build(config: Config, spec: "EnvSpec", layers: "Sequence[Layer]" = (), stage
     from lsp.replay.registry import make_replay
     from lsp.types import Recipe
 
-    young = transfer.young(stages.at_growth(config, stage)) if stage else ()
+    reinitialised = transfer.reinitialised(stages.at_growth(config, stage)) if stage else ()
     config = stages.of_stage(config, stage, len(layers))
-    return Recipe(make_agent(config, spec, layers, young), make_replay(config, spec), config)
+    return Recipe(make_agent(config, spec, layers, reinitialised), make_replay(config, spec), config)

@@ -1,11 +1,11 @@
-"""SAC-LSP with categorical critics: they predict the law of the soft return, and the policy climbs its mean.
+"""SAC-LSP with categorical critics: they predict the distribution of the soft return, and the policy climbs its mean.
 
 `modern` is C51's loss, Bellemare et al. (2017), arXiv 1707.06887, with the entropy cost of the sampled next action in
 every atom of the target. What differs: the atoms widen to fit the returns, so that one support suits any task, and the
 logits are a tenth of what the critics' last layers say, so that these take smaller steps of themselves.
 
 `dissertation` has the study's 51 atoms on [-100, 5000], and its loss as written, which learns nothing (the study's
-negative result; see `lsp.agents.critics`). `--critic.law=soft` is the right loss on the same atoms.
+negative result; see `lsp.agents.critics.as_written`). `--critic.law=soft` is the right loss on the same atoms.
 """
 
 import dataclasses

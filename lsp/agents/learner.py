@@ -24,13 +24,14 @@ class SupportRange(NamedTuple):
 
 
 class ActorParams(NamedTuple):
-    """What acting and ranking new rows need: all of the learner but its optimizer."""
+    """What acting and ranking new transitions need: all of the learner but its optimizer."""
 
     params: Array  # f32[P] trainable parameters: policy layer, critics, value, log alpha
     target: Array  # f32[T] Polyak average of the parameters that targets use
     observation_stats: normalizers.Moments  # of [S]
     return_stats: normalizers.Moments  # of []
     layers: tuple[Frozen, ...]  # frozen layers below the one in training, bottom first
+    critic_states: dict[str, Any]  # of each ensemble of critics, what it keeps beside its parameters; () for nothing
     support: SupportRange | None = None  # None: as wide as configured
 
 
@@ -68,20 +69,21 @@ def segment(flat: FlatParams, vector: Array, name: str) -> Array:
     raise KeyError(name)
 
 
-class Ages(NamedTuple):
-    """State of `_correct_young`."""
+class UpdateCounts(NamedTuple):
+    """State of `_correct_bias`."""
 
     adam: Array  # i32[] updates that Adam has counted
-    young: dict[str, Array]  # i32[] those of each network that began later
+    reinitialised: dict[str, Array]  # i32[] those of each reinitialised network
 
 
 def make_adam(
-    flat: FlatParams, learning_rates: Mapping[str, float], young: Sequence[str] = ()
+    flat: FlatParams, learning_rates: Mapping[str, float], reinitialised: Sequence[str] = ()
 ) -> optax.GradientTransformation:
     """Adam over the flat vector with a step size for each name.
 
     Elementwise it equals one Adam for each name. Kingma and Ba (2015), arXiv 1412.6980; beta .9 and .999, epsilon 1e-8.
-    Networks in `young` began later than Adam's count says (`grow_optimizer`), and have their bias corrected for that.
+    Networks that were `reinitialised` have had fewer updates than Adam counts (`grow_optimizer`), and have their bias
+    corrected for that.
     """
 
     def scale(updates: Array) -> Array:
@@ -89,7 +91,7 @@ def make_adam(
             return updates * -next(iter(learning_rates.values()))
         return updates * by_name(flat, {name: -learning_rates[name] for name in flat.sizes})
 
-    corrections = [_correct_young(flat, young)] if young else []
+    corrections = [_correct_bias(flat, reinitialised)] if reinitialised else []
     return optax.chain(optax.scale_by_adam(), *corrections, optax.stateless(lambda updates, _: scale(updates)))
 
 
@@ -98,36 +100,40 @@ def by_name(flat: FlatParams, values: Mapping[str, Any]) -> Array:
     return jnp.concatenate([jnp.full(size, values[name]) for name, size in flat.sizes.items()])
 
 
-def _correct_young(flat: FlatParams, young: Sequence[str]) -> optax.GradientTransformation:
+def _correct_bias(flat: FlatParams, reinitialised: Sequence[str]) -> optax.GradientTransformation:
     """Without this the first steps of a network whose moments start at zero would be up to six times too long."""
 
     def correction(count: Array) -> Array:
         return jnp.sqrt(1.0 - 0.999**count) / (1.0 - 0.9**count)
 
-    def init(params: Array) -> Ages:
+    def init(params: Array) -> UpdateCounts:
         del params
-        return Ages(jnp.zeros((), jnp.int32), {name: jnp.zeros((), jnp.int32) for name in young})
+        return UpdateCounts(jnp.zeros((), jnp.int32), {name: jnp.zeros((), jnp.int32) for name in reinitialised})
 
-    def update(updates: Array, ages: Ages, params: Array | None = None) -> tuple[Array, Ages]:
+    def update(
+        updates: Array, counts: UpdateCounts, params: Array | None = None
+    ) -> tuple[Array, UpdateCounts]:
         del params
-        ages = jax.tree.map(lambda age: age + 1, ages)
-        ratios = {name: correction(age) / correction(ages.adam) for name, age in ages.young.items()}
-        return updates * by_name(flat, dict.fromkeys(flat.sizes, 1.0) | ratios), ages
+        counts = jax.tree.map(lambda count: count + 1, counts)
+        ratios = {name: correction(own) / correction(counts.adam) for name, own in counts.reinitialised.items()}
+        return updates * by_name(flat, dict.fromkeys(flat.sizes, 1.0) | ratios), counts
 
     return optax.GradientTransformation(init, update)
 
 
-def grow_optimizer(flat: FlatParams, old: optax.OptState, new: optax.OptState, young: Sequence[str]) -> optax.OptState:
-    """`new`, an optimizer's first state, with count and moments of `old` but for the `young` networks.
+def grow_optimizer(
+    flat: FlatParams, old: optax.OptState, new: optax.OptState, reinitialised: Sequence[str]
+) -> optax.OptState:
+    """`new`, an optimizer's first state, with count and moments of `old` but for the `reinitialised` networks.
 
     The networks of both have the same names and sizes; an old layer and a new one are of one kind.
     """
-    adam, ages, *rest = new
-    kept = by_name(flat, {name: name not in young for name in flat.sizes})
+    adam, counts, *rest = new
+    kept = by_name(flat, {name: name not in reinitialised for name in flat.sizes})
     moments = adam._replace(
         count=old[0].count, mu=jnp.where(kept, old[0].mu, adam.mu), nu=jnp.where(kept, old[0].nu, adam.nu)
     )
-    return moments, ages._replace(adam=old[0].count), *rest
+    return moments, counts._replace(adam=old[0].count), *rest
 
 
 def polyak(target: Array, online: Array, tau: float) -> Array:

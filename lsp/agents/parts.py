@@ -1,14 +1,14 @@
 """What SAC-LSP's functions are made of: flow, policy, networks, flat parameters, optimizer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from lsp import networks
-from lsp.agents import critics, learner, stack
+from lsp.agents import learner, stack
+from lsp.agents.critics import Critics, Ensemble, Head, make_critics
 from lsp.agents.policy import Policy, make_policy
 from lsp.agents.stack import Layer
 from lsp.config import Config
@@ -23,9 +23,10 @@ class Parts(NamedTuple):
     flow: Flow
     layers: Sequence[Layer]  # frozen, below the flow, bottom first
     policy: Policy
-    head: critics.Head
-    critic: networks.ValueEnsemble
-    value: networks.ValueEnsemble
+    head: Head
+    critic: Ensemble
+    value: Ensemble
+    init_critic_states: Callable[[dict[str, Any]], dict[str, Any]]  # parameters -> states of those critics that learn
     flat: learner.FlatParams
     flat_target: learner.FlatParams
     optimizer: optax.GradientTransformation
@@ -33,29 +34,48 @@ class Parts(NamedTuple):
     target_divergence: float  # of a latent from N(0, I), in nats
 
 
-def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), young: Sequence[str] = ()) -> Parts:
-    """The networks, flow and optimizer that a configuration asks for, on top of frozen `layers`.
+class _Networks(NamedTuple):
+    """What is trained, whatever lies below it."""
 
-    `young` names the networks that began when the latest layer was grown, where the others' optimizer went on.
-    """
-    flow = make_flow(config.flow, spec)
-    sizes, norm = config.critic.hidden_sizes, config.critic.layer_norm
-    head = critics.make_head(config)
-    critic, value = (
-        networks.ValueEnsemble(count, sizes, head.num_outputs, norm, head.initial_output, head.output_scale)
-        for count in (config.critic.count, 1)
-    )
+    flow: Flow
+    critics: Critics
+    init: Callable[[Key], dict[str, Any]]
+    init_critic_states: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _make_networks(config: Config, spec: EnvSpec) -> _Networks:
+    flow, critics = make_flow(config.flow, spec), make_critics(config)
     observation, action = jnp.zeros(spec.observation_dim), jnp.zeros(spec.action_dim)
 
     def init(key: Key) -> dict[str, Any]:
         policy_key, critic_key, value_key = jax.random.split(key, 3)
         params = {
             "policy": flow.init(policy_key),
-            "critic": critic.init(critic_key, observation, action),
+            "critic": critics.critic.init(critic_key, observation, action),
             "log_alpha": jnp.log(config.temperature.initial),
         }
-        return params | ({"value": value.init(value_key, observation)} if config.critic.value_network else {})
+        return params | ({"value": critics.value.init(value_key, observation)} if config.critic.value_network else {})
 
+    def init_critic_states(params: dict[str, Any]) -> dict[str, Any]:
+        states = {"critic": critics.critic.init_state(params["critic"], observation, action)}
+        value = critics.value.init_state
+        return states | ({"value": value(params["value"], observation)} if config.critic.value_network else {})
+
+    return _Networks(flow, critics, init, init_critic_states)
+
+
+def make_flat(config: Config, spec: EnvSpec) -> learner.FlatParams:
+    """The vector of all trained parameters: networks by name, whatever layers lie below."""
+    return learner.make_flat_params(_make_networks(config, spec).init)
+
+
+def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), reinitialised: Sequence[str] = ()) -> Parts:
+    """The networks, flow and optimizer that a configuration asks for, on top of frozen `layers`.
+
+    `reinitialised` names the networks that were new when the latest layer was grown, where the others' optimizer
+    continued.
+    """
+    flow, (head, critic, value), init, init_critic_states = _make_networks(config, spec)
     flat = learner.make_flat_params(init)
     bootstrap = bootstrap_name(config)
     trains = config.growth.train_layer or not layers
@@ -73,9 +93,10 @@ def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), youn
         head=head,
         critic=critic,
         value=value,
+        init_critic_states=init_critic_states,
         flat=flat,
         flat_target=learner.make_flat_params(lambda key: {bootstrap: init(key)[bootstrap]}),
-        optimizer=learner.make_adam(flat, rates, [name for name in young if name in flat.sizes]),
+        optimizer=learner.make_adam(flat, rates, [name for name in reinitialised if name in flat.sizes]),
         target_entropy=config.temperature.target_entropy_per_dim * spec.action_dim,
         target_divergence=config.growth.divergence_per_dim * spec.action_dim,
     )

@@ -15,7 +15,7 @@ from jax.lax import stop_gradient
 
 from lsp import flows, losses, normalizers, packing
 from lsp.agents import learner, support
-from lsp.agents.critics import Target
+from lsp.agents.critics import Fit, Target
 from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, bootstrap_name, make_parts
 from lsp.agents.policy import Observed, PolicySample, divergence
@@ -39,6 +39,15 @@ class Prepared(NamedTuple):
     policy_weights: Array  # f32[B] of the policy's and V's, which are of `policy_observation`
 
 
+class Report(NamedTuple):
+    """What an update takes from its losses beside their gradient; `metrics` are for people alone."""
+
+    priorities: Array  # f32[B]
+    critic_states: dict[str, Any]  # as of `ActorParams`, after the update
+    edge_mass: Array | None  # f32[] see `Fit`
+    metrics: dict[str, Array]  # f32[] each
+
+
 class Prediction(NamedTuple):
     """What the learner does and expects at an observation; leading axes free."""
 
@@ -48,12 +57,12 @@ class Prediction(NamedTuple):
     reward_factor: Array  # f32[] of raw rewards
 
 
-def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), young: Sequence[str] = ()) -> Agent:
+def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), reinitialised: Sequence[str] = ()) -> Agent:
     """Build the agent for environments of the given sizes, on top of frozen `layers`, bottom first.
 
-    `young` names the networks that begin with this layer, where the others go on (`lsp.agents.transfer`).
+    `reinitialised` names the networks that are new with this layer, where the others are kept (`lsp.agents.transfer`).
     """
-    parts = make_parts(config, spec, layers, young)
+    parts = make_parts(config, spec, layers, reinitialised)
 
     return Agent(
         init=partial(_init, parts, spec),
@@ -81,7 +90,7 @@ def make_predictor(
         params = parts.flat.unravel(actor.params)
         s = Observed(_normalize(parts, actor.observation_stats, observation), observation)
         sample = parts.policy.at_latent(params["policy"], actor.layers, s, latent)
-        outputs = parts.critic.apply(params["critic"], s.seen, _sample_action(parts, actor, sample))
+        outputs = _critic_outputs(parts, actor, params["critic"], s.seen, _sample_action(parts, actor, sample))
         cost = _entropy_cost(parts, actor, sample, _alpha(actor, params))
         return Prediction(sample.env_action, outputs, cost, jnp.asarray(_reward_factor(parts, actor)))
 
@@ -97,7 +106,8 @@ def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
         observation_stats=normalizers.init((spec.observation_dim,)),
         return_stats=normalizers.init(),
         layers=tuple(jax.tree.map(jnp.array, layer.values) for layer in parts.layers),
-        support=support.init(parts.config.critic),
+        critic_states=parts.init_critic_states(parts.flat.unravel(params)),
+        support=support.init(parts.head),
     )
     return LearnerState(actor, parts.optimizer.init(params))
 
@@ -195,28 +205,32 @@ def _temperature_loss(parts: Parts, actor: ActorParams, log_alpha: Array, sample
     return losses.temperature_loss(log_alpha, sample.log_prob, parts.target_entropy)
 
 
+def _critic_outputs(parts: Parts, actor: ActorParams, params: Params, observation: Array, action: Array) -> Array:
+    """Outputs of Q, [K, ..., N], anywhere but in its own loss."""
+    return parts.critic.apply(params, actor.critic_states["critic"], observation, action)
+
+
 def _target(parts: Parts, actor: ActorParams, prepared: Prepared, latent: Array) -> Target:
     """Soft target of Q from parameters before the update; the next action is at `latent` [B, A]. No gradient."""
     target = parts.flat_target.unravel(actor.target)
     s = prepared.next_observation
     if parts.config.critic.value_network:
-        outputs, cost = parts.value.apply(target["value"], s), jnp.zeros_like(prepared.reward)
+        outputs = parts.value.apply(target["value"], actor.critic_states["value"], s)
+        cost = jnp.zeros_like(prepared.reward)
         return parts.head.target(outputs, prepared.reward, prepared.discount, cost)
     params = parts.flat.unravel(actor.params)
     observed = Observed(s, prepared.raw_next_observation)
     sample = parts.policy.at_latent(params["policy"], actor.layers, observed, latent)
-    outputs = parts.critic.apply(target["critic"], s, _sample_action(parts, actor, sample))
+    outputs = _critic_outputs(parts, actor, target["critic"], s, _sample_action(parts, actor, sample))
     cost = _entropy_cost(parts, actor, sample, _alpha(actor, params))
     return parts.head.target(outputs, prepared.reward, prepared.discount, cost)
 
 
-def _critic_loss(
-    parts: Parts, actor: ActorParams, outputs: Array, target: Target, weights: Array
-) -> tuple[Array, Array, dict[str, Array]]:
-    """The head's loss, and priorities that stay comparable when the support widens: TD errors are in scaled reward."""
-    loss, priorities, metrics = parts.head.loss(outputs, target, weights)
+def _fit(parts: Parts, actor: ActorParams, state: Any, outputs: Array, target: Target, weights: Array) -> Fit:
+    """The head's, with priorities that stay comparable when the support widens: TD errors are in scaled reward."""
+    fit = parts.head.loss(state, outputs, target, weights)
     in_nats = parts.config.replay.priority == "kl"
-    return loss, priorities if in_nats else priorities * support.scale(actor), metrics
+    return fit if in_nats else fit._replace(priorities=fit.priorities * support.scale(actor))
 
 
 def _policy_sample(parts: Parts, params: Params, actor: ActorParams, prepared: Prepared, latent: Array) -> PolicySample:
@@ -230,23 +244,25 @@ def _policy_sample(parts: Parts, params: Params, actor: ActorParams, prepared: P
 
 def _loss(
     flat_params: Array, parts: Parts, actor: ActorParams, prepared: Prepared, target: Target, latent: Array
-) -> tuple[Array, tuple[Array, dict[str, Array]]]:
+) -> tuple[Array, Report]:
     """All losses in one sum; stop_gradient keeps each to its own parameters, so one backward pass serves them all."""
     config, head = parts.config, parts.head
     params = parts.flat.unravel(flat_params)
     alpha = stop_gradient(_alpha(actor, params))
     s, weights = prepared.policy_observation, prepared.policy_weights
-    outputs = parts.critic.apply(params["critic"], prepared.observation, prepared.action)
-    critic_loss, priorities, metrics = _critic_loss(parts, actor, outputs, target, prepared.weights)
+    states = dict(actor.critic_states)
+    outputs, state = parts.critic.train(params["critic"], states["critic"], prepared.observation, prepared.action)
+    fit = _fit(parts, actor, state, outputs, target, prepared.weights)
+    states["critic"] = fit.state
     q = head.values(outputs)
     sample = _policy_sample(parts, params, actor, prepared, latent)
     frozen_critic = stop_gradient(params["critic"])
-    outputs = parts.critic.apply(frozen_critic, s, _sample_action(parts, actor, sample))
+    outputs = _critic_outputs(parts, actor, frozen_critic, s, _sample_action(parts, actor, sample))
     q_policy = losses.join(head.values(outputs), config.policy.q)
     cost = _entropy_cost(parts, actor, sample, alpha)
-    total = critic_loss
+    total = fit.loss
     if config.critic.value_network:
-        value_outputs = parts.value.apply(params["value"], s)
+        value_outputs, states["value"] = parts.value.train(params["value"], states["value"], s)
         value = head.values(value_outputs)[0]
         total += head.value_loss(value_outputs[0], outputs, cost, weights)
     if config.policy.gradient == "pathwise":
@@ -256,21 +272,23 @@ def _loss(
     total += policy_loss
     if config.temperature.learned:
         total += _temperature_loss(parts, actor, params["log_alpha"], sample)
-    metrics |= {
-        "critic_loss": critic_loss,
+    returns = fit.returns | {
         "policy_loss": policy_loss,
         "q": jnp.mean(q),
         "q_max": jnp.max(q),
         "q_spread": jnp.mean(jnp.abs(q[0] - q[-1])),
         "alpha": alpha,
-        "entropy": -jnp.mean(sample.log_prob),
         "entropy_cost": jnp.mean(cost),
+    }
+    metrics = fit.metrics | {
+        "critic_loss": fit.loss,
+        "entropy": -jnp.mean(sample.log_prob),
         "log_det": jnp.mean(sample.log_det),
         "kl": jnp.mean(divergence(sample, bool(actor.layers), config.policy.prior)),
         "saturated": jnp.mean(jnp.abs(sample.env_action) > 0.99),
     }
     metrics |= {f"log_det/{depth}": jnp.mean(log_det) for depth, log_det in enumerate(sample.frozen_log_dets)}
-    return total, (priorities, support.in_reward(actor, metrics))
+    return total, Report(fit.priorities, states, fit.edge_mass, metrics | support.in_reward(actor, returns))
 
 
 def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[LearnerState, UpdateInfo]:
@@ -280,21 +298,22 @@ def _update(parts: Parts, state: LearnerState, batch: Batch, key: Key) -> tuple[
     next_latent, latent = jax.random.normal(key, (2, *prepared.action.shape))  # one draw costs half of two
     target = _target(parts, actor, prepared, next_latent)
     gradient: Callable[..., Any] = jax.grad(_loss, has_aux=True)
-    grads, (priorities, metrics) = gradient(actor.params, parts, actor, prepared, target, latent)
+    grads, report = gradient(actor.params, parts, actor, prepared, target, latent)
     updates, opt_state = parts.optimizer.update(grads, state.opt_state)
     params = optax.apply_updates(actor.params, updates)
     online = learner.segment(parts.flat, params, bootstrap_name(parts.config))
     new_target = learner.polyak(actor.target, online, parts.config.critic.tau)
-    metrics["grad_norm"] = jnp.linalg.norm(grads)
-    state = LearnerState(actor._replace(params=params, target=new_target), opt_state)
-    return support.widen(parts, state, metrics), UpdateInfo(priorities, metrics)
+    metrics = report.metrics | {"grad_norm": jnp.linalg.norm(grads)}
+    actor = actor._replace(params=params, target=new_target, critic_states=report.critic_states)
+    state = support.widen(parts, LearnerState(actor, opt_state), report.edge_mass)
+    return state, UpdateInfo(report.priorities, metrics)
 
 
 def _priority(parts: Parts, actor: ActorParams, transitions: Transition, key: Key) -> Array:
-    """How wrong the critics are about new rows under the present parameters, averaged over the ensemble, f32[n]."""
+    """How wrong the critics are about new transitions under these parameters, averaged over the ensemble, f32[n]."""
     n = transitions.reward.shape[0]
     prepared = _prepare(parts, actor, Batch(transitions, jnp.zeros(n, jnp.int32), jnp.ones(n)))
     params = parts.flat.unravel(actor.params)["critic"]
     target = _target(parts, actor, prepared, jax.random.normal(key, prepared.action.shape))
-    outputs = parts.critic.apply(params, prepared.observation, prepared.action)
-    return _critic_loss(parts, actor, outputs, target, prepared.weights)[1]
+    outputs = _critic_outputs(parts, actor, params, prepared.observation, prepared.action)
+    return _fit(parts, actor, actor.critic_states["critic"], outputs, target, prepared.weights).priorities

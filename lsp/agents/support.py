@@ -1,4 +1,4 @@
-"""A support that widens itself: where laws pile up on its edges, a unit of the atoms comes to mean twice as much.
+"""A support that widens itself: where probability piles up on its edges, a unit of the atoms becomes twice as large.
 
 Rewards and temperature are divided by the scale, and the critics' output layers are brought onto the wider atoms, so
 that predictions mean the same return before and after. It is part of the update, hence of the state: neither the
@@ -12,23 +12,21 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from lsp import categorical, xla
-from lsp.agents.critics import make_support
+from lsp.agents.critics import Head
+from lsp.agents.critics.categorical import make_support
 from lsp.agents.learner import ActorParams, FlatParams, LearnerState, SupportRange
 from lsp.agents.parts import Parts
-from lsp.config import Config, CriticConfig
+from lsp.config import Config
 from lsp.types import Array
 
 WINDOW = 1_000  # updates
 MAX_EDGE_MASS = 1e-3
 FACTOR = 2.0
-IN_UNITS = {"alpha", "entropy_cost", "law_std", "policy_loss", "q", "q_max", "q_spread", "target", "td_error"}
-"""Metrics in units of the atoms."""
 
 
-def init(config: CriticConfig) -> SupportRange | None:
+def init(head: Head) -> SupportRange | None:
     """The configured support with no probability seen on its edges; None where it does not widen."""
-    adapts = config.kind == "categorical" and config.support == "adaptive"
-    return SupportRange(jnp.ones(()), jnp.zeros(())) if adapts else None
+    return SupportRange(jnp.ones(()), jnp.zeros(())) if head.widens else None
 
 
 def plain_reward_factor(config: Config, actor: ActorParams) -> Array | float:
@@ -61,15 +59,15 @@ def scale(actor: ActorParams) -> Array | float:
     return 1.0 if actor.support is None else actor.support.scale
 
 
-def in_reward(actor: ActorParams, metrics: Mapping[str, Array]) -> dict[str, Array]:
-    """`metrics` with those that are in units of the atoms in scaled reward, and the support's scale beside them."""
+def in_reward(actor: ActorParams, returns: Mapping[str, Array]) -> dict[str, Array]:
+    """Metrics in scaled reward, of metrics in units of the atoms; and the support's scale, where it widens."""
     if actor.support is None:
-        return dict(metrics)
+        return dict(returns)
     unit = actor.support.scale
-    return {name: unit * x if name in IN_UNITS else x for name, x in metrics.items()} | {"support_scale": unit}
+    return {name: unit * x for name, x in returns.items()} | {"support_scale": unit}
 
 
-def widen(parts: Parts, state: LearnerState, metrics: Mapping[str, Array]) -> LearnerState:
+def widen(parts: Parts, state: LearnerState, edge_mass: Array | None) -> LearnerState:
     """`state` with a support twice as wide, if there was too much probability on its edges over the last updates.
 
         edge <- edge + (edge_mass - edge) / 1000;     if edge > 0.001: scale <- 2 scale, edge <- 0
@@ -77,12 +75,13 @@ def widen(parts: Parts, state: LearnerState, metrics: Mapping[str, Array]) -> Le
     Args:
       parts: the agent's.
       state: after an update.
-      metrics: of the update; `edge_mass` [] is the probability on the first and the last atom.
+      edge_mass: [] that the update found: mean probability on the first and the last atom.
     """
     support = state.actor.support
     if support is None:
         return state
-    edge = support.edge_mass + (metrics["edge_mass"] - support.edge_mass) / WINDOW
+    assert edge_mass is not None, "a head that widens reports it"
+    edge = support.edge_mass + (edge_mass - support.edge_mass) / WINDOW
     followed = state._replace(actor=state.actor._replace(support=support._replace(edge_mass=edge)))
     return xla.cond_any(edge > MAX_EDGE_MASS, partial(_double, parts), followed)
 
@@ -110,5 +109,6 @@ def _on_outputs(
     trees = flat.unravel(vector)
     for name, net in (("critic", parts.critic), ("value", parts.value)):
         if name in trees:
+            assert net.map_outputs is not None, "an ensemble whose head widens has it"
             trees[name] = net.map_outputs(trees[name], kernel, bias)
     return ravel_pytree(trees)[0]

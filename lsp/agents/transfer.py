@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from lsp.agents import learner
 from lsp.agents.learner import FlatParams, LearnerState
-from lsp.agents.parts import make_parts
+from lsp.agents.parts import make_flat
 from lsp.agents.stack import Layer
 from lsp.config import Config
 from lsp.hierarchy import Frozen
@@ -21,16 +21,16 @@ from lsp.types import Array, EnvSpec, Key, Recipe, ReplayState
 CRITICS = ("critic", "value")
 
 
-def young(config: Config) -> tuple[str, ...]:
-    """Networks that begin anew with each further layer. The temperature is none of them."""
+def reinitialised(config: Config) -> tuple[str, ...]:
+    """Networks that are reinitialised for each further layer. The temperature is none of them."""
     growth = config.growth
     return ("policy",) * growth.add_layer + (() if growth.keep_critics else CRITICS)
 
 
-def freeze(config: Config, spec: EnvSpec, layers: Sequence[Layer], state: LearnerState) -> Layer:
+def freeze(config: Config, spec: EnvSpec, state: LearnerState) -> Layer:
     """The layer in training as it stands, `config` being its own: parameters, and statistics of observations."""
-    flat = make_parts(config, spec, layers).flat
-    values = Frozen(learner.segment(flat, state.actor.params, "policy"), state.actor.observation_stats)
+    params = learner.segment(make_flat(config, spec), state.actor.params, "policy")
+    values = Frozen(params, state.actor.observation_stats)
     return Layer(config.flow, spec, config.normalize.observations, jax.tree.map(jnp.array, values))
 
 
@@ -41,34 +41,30 @@ def with_values(layers: Sequence[Layer], state: LearnerState) -> tuple[Layer, ..
 
 
 def grow(
-    config: Config,
-    spec: EnvSpec,
-    layers: Sequence[Layer],
-    recipe: Recipe,
-    old: LearnerState,
-    key: Key,
-    same_reward: bool = True,
+    config: Config, spec: EnvSpec, recipe: Recipe, old: LearnerState, key: Key, same_reward: bool = True
 ) -> LearnerState:
     """The first state of the learner of `recipe`, which keeps of `old` what the configuration says.
 
-    Temperature and statistics of observations always go on; so does the layer, where none is added.
+    Temperature and statistics of observations are always kept; so is the layer, where none is added. What critics keep
+    beside their parameters is kept with them.
 
     Args:
       config: of the whole run, as it applies to this growth (`lsp.config.stages.at_growth`).
       spec: sizes.
-      layers: frozen ones below the new layer. Their values are taken from `old`, so that seeds can grow together.
-      recipe: built for the new stage.
+      recipe: built for the new stage. Values of frozen layers are taken from `old`, so that seeds can grow together.
       old: the learner's state before.
       key: consumed.
-      same_reward: whether statistics of returns, and the reach of the critics' support, go on, too.
+      same_reward: whether statistics of returns, and the reach of the critics' support, are kept, too.
     """
-    new, names = recipe.agent.init(key), young(config)
-    parts = make_parts(recipe.config, spec, layers, names)
-    begins = learner.by_name(parts.flat, {name: name in names for name in parts.flat.sizes})
-    top = Frozen(learner.segment(parts.flat, old.actor.params, "policy"), old.actor.observation_stats)
+    new, names = recipe.agent.init(key), reinitialised(config)
+    flat = make_flat(recipe.config, spec)
+    is_new = learner.by_name(flat, {name: name in names for name in flat.sizes})
+    top = Frozen(learner.segment(flat, old.actor.params, "policy"), old.actor.observation_stats)
+    critics = old.actor if config.growth.keep_critics else new.actor
     actor = new.actor._replace(
-        params=jnp.where(begins, new.actor.params, old.actor.params),
-        target=old.actor.target if config.growth.keep_critics else new.actor.target,
+        params=jnp.where(is_new, new.actor.params, old.actor.params),
+        target=critics.target,
+        critic_states=critics.critic_states,
         observation_stats=old.actor.observation_stats,
         return_stats=old.actor.return_stats if same_reward else new.actor.return_stats,
         support=old.actor.support if same_reward else new.actor.support,
@@ -76,7 +72,7 @@ def grow(
     )
     if not names:
         return LearnerState(actor, old.opt_state)
-    return LearnerState(actor, learner.grow_optimizer(parts.flat, old.opt_state, new.opt_state, names))
+    return LearnerState(actor, learner.grow_optimizer(flat, old.opt_state, new.opt_state, names))
 
 
 def warm_up(
@@ -102,11 +98,11 @@ def _critics_only(flat: FlatParams, before: LearnerState, after: LearnerState) -
     def choose(new: Array, old: Array) -> Array:
         return jnp.where(learned, new, old)
 
-    adam, *ages, last = after.opt_state
-    old_adam, *old_ages, _ = before.opt_state
+    adam, *counts, last = after.opt_state
+    old_adam, *old_counts, _ = before.opt_state
     adam = adam._replace(mu=choose(adam.mu, old_adam.mu), nu=choose(adam.nu, old_adam.nu))
-    for i, old in enumerate(old_ages):
-        others = {name: age for name, age in old.young.items() if name not in CRITICS}
-        ages[i] = ages[i]._replace(young=ages[i].young | others)
+    for i, old in enumerate(old_counts):
+        others = {name: count for name, count in old.reinitialised.items() if name not in CRITICS}
+        counts[i] = counts[i]._replace(reinitialised=counts[i].reinitialised | others)
     params = choose(after.actor.params, before.actor.params)
-    return LearnerState(after.actor._replace(params=params), (adam, *ages, last))
+    return LearnerState(after.actor._replace(params=params), (adam, *counts, last))

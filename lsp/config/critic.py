@@ -3,9 +3,15 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from lsp.config.registries import CRITICS
 from lsp.config.schema import AtLeastTwo, Count, Extended, Fraction, Positive, to_text
+
+if TYPE_CHECKING:
+    CriticName = str
+else:  # a type checker cannot know the choices that a registry makes
+    CriticName = Literal[tuple(CRITICS)]
 
 WARN_ABOVE = 1e-3  # of probability at the edges of the support, or beyond them
 
@@ -14,10 +20,10 @@ WARN_ABOVE = 1e-3  # of probability at the edges of the support, or beyond them
 class CriticConfig:
     """Q networks and, where wanted, a V network."""
 
-    kind: Literal["scalar", "categorical"] = "scalar"
-    """Predict the expected soft return, or its law on fixed atoms (num-atoms to logit-scale are of these)."""
+    kind: CriticName = "scalar"
+    """Predict the expected soft return, or its distribution on fixed atoms (num-atoms to logit-scale are of these)."""
     num_atoms: AtLeastTwo = 101
-    """Atoms of the law; 2 or more."""
+    """Atoms of the distribution; 2 or more."""
     support: Literal["adaptive", "even", "symexp"] = "adaptive"
     """Spacing of atoms: even, and doubled, from v-min and v-max on, whenever more than 0.001 of probability was on the
     edges for a while, which suits any scale of rewards; or even; or fine near zero and growing with the return."""
@@ -26,8 +32,9 @@ class CriticConfig:
     v_max: float = 5.0
     """Last atom, in scaled reward; unless adaptive, above the largest discounted return, entropy terms included."""
     law: Literal["soft", "hl_gauss", "as_written"] = "soft"
-    """What the law is fitted to: the projected law of the soft return, by cross-entropy; its mean, smeared by a normal
-    (HL-Gauss, needs even atoms); or the study's Equations 3.1 and 3.2 to the letter, which learn nothing."""
+    """What the distribution is fitted to: the projected distribution of the soft return, by cross-entropy; its mean,
+    smeared by a normal (HL-Gauss, needs even atoms); or the study's Equations 3.1 and 3.2 to the letter, which learn
+    nothing."""
     logit_scale: Positive = 0.1
     """Logits a unit of the critics' last layers. Adam moves weights by its step size whatever the unit of the loss: a
     small part of a return of some hundreds, a large one of logits around 5. Below 1, last layers move logits less."""
@@ -42,8 +49,9 @@ class CriticConfig:
     space: Literal["env", "layer"] = "env"
     """What Q is a function of: the decoded action in [-1, 1], or the latent that the layer in training puts out."""
     target: Literal["min", "mean", "independent", "cdf_max"] = "min"
-    """How the ensemble's next values are joined in the target. Of laws, min takes that of the smaller mean, mean the
-    mixture; each critic's own, and the largest distribution function, are choices of categorical critics only."""
+    """How the ensemble's next values are joined in the target. Of distributions, min takes that of the smaller mean,
+    mean the mixture; each critic's own, and the largest distribution function, are choices of categorical critics
+    only."""
     target_min: Extended = -math.inf
     """Least target of scalar critics, in scaled reward: where rewards are -1 and 0, -1 / (1 - gamma), as in hindsight's
     first code; -inf clips nothing."""
@@ -86,6 +94,6 @@ def support_warning(metrics: Mapping[str, Any]) -> str | None:
     if "support_scale" in metrics or max(edge, clipped) <= WARN_ABOVE:  # an adaptive support widens itself
         return None
     return (
-        f"the critics' support is too small: {edge:.1%} of the predicted law is on its edges and {clipped:.1%} of the "
-        "targets' beyond; widen --critic.v-min and --critic.v-max"
+        f"the critics' support is too small: {edge:.1%} of the predicted distribution is on its edges and "
+        f"{clipped:.1%} of the targets' beyond; widen --critic.v-min and --critic.v-max"
     )

@@ -4,6 +4,10 @@ They live beside the configuration, which is at the bottom, so that a flag's cho
 come from the same line as the implementation, without JAX. What a module must have is said where it is looked up.
 """
 
+CRITICS: dict[str, str] = {  # `lsp.agents.critics.registry`
+    "scalar": "lsp.agents.critics.scalar",
+    "categorical": "lsp.agents.critics.categorical",
+}
 FLOWS: dict[str, str] = {  # `lsp.flows.registry`
     "real_nvp": "lsp.flows.real_nvp",
     "spline": "lsp.flows.spline",

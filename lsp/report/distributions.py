@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from lsp import envs
-from lsp.agents import critics, support
+from lsp.agents import support
+from lsp.agents.critics.categorical import make_support
 from lsp.agents.learner import ActorParams
 from lsp.agents.sac_lsp import Prediction, make_predictor
 from lsp.config import ConfigError
@@ -51,7 +52,7 @@ def play(run_dir: Path) -> Played:
     outputs, costs, rewards = (np.array(column, np.float64) for column in zip(*steps, strict=True))
     unit = float(support.scale(actor))  # in which the critics count
     costs, rewards = unit * costs, unit * rewards
-    atoms = unit * np.asarray(critics.make_support(run.recipe.config.critic), np.float64)
+    atoms = unit * np.asarray(make_support(run.recipe.config.critic), np.float64)
     probs = np.asarray(jax.nn.softmax(outputs.astype(np.float32)))
     means = probs @ atoms
     last = 0.0 if terminated else float(means[-1])

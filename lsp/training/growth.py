@@ -9,7 +9,7 @@ import jax
 
 from lsp import agents
 from lsp.agents import stack, transfer
-from lsp.agents.parts import make_parts
+from lsp.agents.parts import make_flat
 from lsp.agents.stack import Layer
 from lsp.config import Config, stages
 from lsp.replay.reencode import reencode
@@ -75,7 +75,7 @@ def from_host(record: dict[str, Any]) -> Stage:
 def freeze(stage: Stage, config: Config, spec: EnvSpec, agent: State) -> tuple[Layer, ...]:
     """The frozen layers, and that in training as it stands: `config` of the stage, `agent` the learner's."""
     layers = transfer.with_values(stage.layers, agent)
-    return (*layers, transfer.freeze(config, spec, layers, agent))
+    return (*layers, transfer.freeze(config, spec, agent))
 
 
 class Step(NamedTuple):
@@ -94,7 +94,7 @@ class Step(NamedTuple):
     def carry_over(self, spec: EnvSpec) -> Callable[[State, Key], State]:
         """(the learner's state before, key) -> its first state in the new stage."""
         same_reward = self.change.reward is None
-        return partial(transfer.grow, self.config, spec, self.stage.layers, self.recipe, same_reward=same_reward)
+        return partial(transfer.grow, self.config, spec, self.recipe, same_reward=same_reward)
 
     def recode(self, agent: State, replay: ReplayState, key: Key) -> tuple[ReplayState, Array]:
         """Replay in the terms of the new layer, and the number of rows dropped."""
@@ -103,7 +103,7 @@ class Step(NamedTuple):
 
     def warm_up(self, spec: EnvSpec) -> Callable[[State, ReplayState, Key], tuple[State, ReplayState]]:
         """(learner, replay, keys [n]) -> both after n updates of the critics alone."""
-        return partial(transfer.warm_up, make_parts(self.recipe.config, spec, self.stage.layers).flat, self.recipe)
+        return partial(transfer.warm_up, make_flat(self.recipe.config, spec), self.recipe)
 
 
 def prepare(config: Config, stage: Stage, old: Config, spec: EnvSpec, agent: State, updates: int) -> Step:

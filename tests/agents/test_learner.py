@@ -62,8 +62,8 @@ def test_adam_over_the_vector_is_adam_with_its_own_rate_for_each_name(key: jax.A
     assert per_name["log_alpha"] == TREE["log_alpha"]
 
 
-def test_a_network_that_begins_later_has_an_adam_of_its_own(key: jax.Array, rng: np.random.Generator) -> None:
-    """And the others' goes on as if nothing had happened."""
+def test_a_reinitialised_network_has_an_adam_of_its_own(key: jax.Array, rng: np.random.Generator) -> None:
+    """And the others' continues as if nothing had happened."""
     rates = {"policy": 1e-2, "critic": 3e-3, "log_alpha": 3e-3}
     plain, grown = learner.make_adam(FLAT, rates), learner.make_adam(FLAT, rates, ["policy"])
     vector = FLAT.init(key)
@@ -76,8 +76,8 @@ def test_a_network_that_begins_later_has_an_adam_of_its_own(key: jax.Array, rng:
     for gradient in gradients[20:]:
         expected, whole = plain.update(gradient, whole)
         updates, state = grown.update(gradient, state)
-        young, fresh = late.update(learner.segment(FLAT, gradient, "policy"), fresh)
-        np.testing.assert_allclose(learner.segment(FLAT, updates, "policy"), young, rtol=1e-4)
+        expected_of_new, fresh = late.update(learner.segment(FLAT, gradient, "policy"), fresh)
+        np.testing.assert_allclose(learner.segment(FLAT, updates, "policy"), expected_of_new, rtol=1e-4)
         for name in ("critic", "log_alpha"):
             np.testing.assert_array_equal(*(learner.segment(FLAT, each, name) for each in (updates, expected)))
 

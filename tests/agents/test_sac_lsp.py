@@ -191,11 +191,38 @@ def test_two_seeds_at_once_equal_two_runs() -> None:
         chex.assert_trees_all_close(jax.tree.map(lambda leaf, i=i: leaf[i], both), alone, rtol=1e-4, atol=1e-5)
 
 
-def test_metrics_are_never_read_back() -> None:
-    """An update compiled without its report ends at bit-identical parameters."""
-    tiny = make_learner("modern")
-    silent = jax.jit(lambda *inputs: tiny.agent.update(*inputs)[0])(tiny.state, BATCH, KEY)
-    chex.assert_trees_all_equal(silent, tiny.update(tiny.state, BATCH, KEY)[0])
+CATEGORICAL = {"critic.kind": "categorical", "critic.num_atoms": 21, "critic.support": "even"}
+NARROW = {"critic.support": "adaptive", "critic.v_min": -0.01, "critic.v_max": 0.01}
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "scalar": ("modern", {}),
+    "scalar, study": ("dissertation", {}),
+    "categorical": ("modern", CATEGORICAL | {"critic.target": "independent", "replay.priority": "kl"}),
+    "categorical, study": ("dissertation", CATEGORICAL | {"critic.law": "as_written"}),
+    "adaptive": ("modern", CATEGORICAL | NARROW),
+    "adaptive, study": ("dissertation", CATEGORICAL | NARROW),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_metrics_are_never_read_back(kind: str) -> None:
+    """Updates without metrics end at bit-identical states, priorities included; a narrow support widens meanwhile."""
+    preset, changes = KINDS[kind]
+    agent = sac_lsp.make_agent(tiny_config(preset, **changes | {"critic.learning_rate": 0.01}), SPEC)
+
+    def silent(state: LearnerState, batch: Batch, key: jax.Array) -> tuple[LearnerState, UpdateInfo]:
+        after, info = agent.update(state, batch, key)
+        return after, UpdateInfo(info.priorities, {})
+
+    def learn(update: Callable[..., Any]) -> tuple[LearnerState, UpdateInfo]:
+        keys = jax.random.split(KEY, 30)
+        scan = jax.jit(lambda state: jax.lax.scan(lambda state, key: update(state, BATCH, key), state, keys))
+        return scan(jax.jit(agent.init)(jax.random.key(0)))
+
+    (state, info), (other, nothing) = learn(agent.update), learn(silent)
+    assert info.metrics
+    assert nothing.metrics == {}
+    chex.assert_trees_all_equal((state, info.priorities), (other, nothing.priorities))
+    assert state.actor.support is None or state.actor.support.scale > 1
 
 
 def test_normalized_rewards_are_divided_by_the_spread_of_returns(rng: np.random.Generator) -> None:

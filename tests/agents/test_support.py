@@ -23,7 +23,7 @@ def make_config(v_max: float, preset: str = "modern", **changes: Any) -> Any:
 
 @lru_cache
 def make_state(preset: str) -> tuple[parts.Parts, LearnerState]:
-    """Critics that predict smooth laws, another at every state, the targets unlike them."""
+    """Critics that predict smooth distributions, another at every state, the targets unlike them."""
     config = make_config(20.0, preset)
     made = parts.make_parts(config, SPEC)
     state = jax.jit(sac_lsp.make_agent(config, SPEC).init)(jax.random.key(0))
@@ -53,10 +53,10 @@ def predictions(made: parts.Parts, state: LearnerState) -> dict[str, np.ndarray]
         ("target", made.flat_target.unravel(state.actor.target)),
     ):
         if "critic" in trees:
-            outputs = made.critic.apply(trees["critic"], t.observation, jnp.tanh(t.action))
+            outputs = made.critic.apply(trees["critic"], (), t.observation, jnp.tanh(t.action))
             found[f"{name} critic"] = np.asarray(made.head.values(outputs) * state.actor.support.scale)
         if "value" in trees:
-            outputs = made.value.apply(trees["value"], t.observation)
+            outputs = made.value.apply(trees["value"], (), t.observation)
             found[f"{name} value"] = np.asarray(made.head.values(outputs) * state.actor.support.scale)
     return found
 
@@ -64,7 +64,7 @@ def predictions(made: parts.Parts, state: LearnerState) -> dict[str, np.ndarray]
 @pytest.mark.parametrize("preset", ["modern", "dissertation"])
 def test_predictions_mean_the_same_after_widening(preset: str) -> None:
     made, state = make_state(preset)
-    wide = jax.jit(partial(support.widen, made))(state, {"edge_mass": jnp.float32(1.1)})
+    wide = jax.jit(partial(support.widen, made))(state, jnp.float32(1.1))
     assert wide.actor.support is not None
     assert float(wide.actor.support.scale) == 2.0
     before, after = predictions(made, state), predictions(made, wide)
@@ -77,7 +77,7 @@ def test_predictions_mean_the_same_after_widening(preset: str) -> None:
 
 def test_below_the_threshold_only_the_running_mean_moves() -> None:
     made, state = make_state("modern")
-    same = jax.jit(partial(support.widen, made))(state, {"edge_mass": jnp.float32(0.9)})
+    same = jax.jit(partial(support.widen, made))(state, jnp.float32(0.9))
     assert same.actor.support is not None
     np.testing.assert_allclose(same.actor.support.edge_mass, 9e-4, rtol=1e-6)
     for old, new in zip(jax.tree.leaves(state._replace(actor=state.actor._replace(support=None))),
@@ -108,7 +108,7 @@ def test_a_support_far_too_narrow_ends_wide_enough() -> None:
 
 def test_other_supports_carry_nothing() -> None:
     for changes in ({"critic.support": "even"}, {"critic.kind": "scalar"}):
-        assert support.init(make_config(1.0, **changes).critic) is None
+        assert support.init(parts.make_parts(make_config(1.0, **changes), SPEC).head) is None
 
 
 def test_atoms_begin_where_the_first_returns_lie_and_stay_there() -> None:

@@ -73,10 +73,10 @@ def trained(preset: str) -> tuple[Recipe, LearnerState]:
 def grown(kind: str) -> Grown:
     config = make_config(kind)
     recipe, old = trained("dissertation" if kind == "dissertation" else "modern")
-    layers = (transfer.freeze(recipe.config, SPEC, (), old),) if config.growth.add_layer else ()
+    layers = (transfer.freeze(recipe.config, SPEC, old),) if config.growth.add_layer else ()
     new = agents.build(config, SPEC, layers, stage=1)
-    parts = make_parts(new.config, SPEC, layers, transfer.young(config))
-    state = jax.jit(lambda old, key: transfer.grow(config, SPEC, layers, new, old, key))(old, jax.random.key(1))
+    parts = make_parts(new.config, SPEC, layers, transfer.reinitialised(config))
+    state = jax.jit(lambda old, key: transfer.grow(config, SPEC, new, old, key))(old, jax.random.key(1))
     return Grown(config, recipe, old, layers, new, parts, state)
 
 
@@ -109,7 +109,7 @@ def test_the_policy_is_the_same_at_growth(kind: str) -> None:
 
 
 @KINDS
-def test_what_goes_on_and_what_begins(kind: str) -> None:
+def test_what_is_kept_and_what_is_reinitialised(kind: str) -> None:
     g = grown(kind)
     before, after = g.segments(g.old.actor.params), g.segments(g.state.actor.params)
     begins = {"modern": {"policy"}, "flat": set()}.get(kind, {"policy", "critic", "value"} & set(before))
@@ -243,10 +243,10 @@ def test_warming_up_teaches_the_critics_alone() -> None:
     before, after = g.segments(g.state.actor.params), g.segments(state.actor.params)
     changed = {name for name in before if np.any(before[name] != after[name])}
     assert changed == {"critic", "value"} & set(before)
-    adam, ages, _ = state.opt_state
+    adam, counts, _ = state.opt_state
     assert np.all(g.segments(adam.mu)["policy"] == g.segments(g.state.opt_state[0].mu)["policy"])
-    assert (ages.young["policy"], ages.young["critic"]) == (0, 3)
-    assert ages.adam == adam.count == g.state.opt_state[0].count + 3
+    assert (counts.reinitialised["policy"], counts.reinitialised["critic"]) == (0, 3)
+    assert counts.adam == adam.count == g.state.opt_state[0].count + 3
     assert np.any(state.actor.target != g.state.actor.target)
 
 

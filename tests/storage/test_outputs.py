@@ -25,7 +25,7 @@ def test_lines_go_to_their_files_and_a_small_support_is_told_once(
     assert metrics.read(tmp_path / "metrics.jsonl") == lines
     assert metrics.read(tmp_path / "eval.jsonl") == [evaluation]
     (told,) = capsys.readouterr().err.splitlines()
-    assert "warning at step 1: the critics' support is too small: 10.0% of the predicted law" in told
+    assert "warning at step 1: the critics' support is too small: 10.0% of the predicted distribution" in told
 
 
 class Fragile:
