@@ -38,7 +38,7 @@ class NormalizeConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How a policy is judged."""
+    """How a policy is evaluated."""
 
     every: Natural = 50_000
     """Environment steps between evaluations; 0 turns them off."""
@@ -163,9 +163,9 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
     single = config.n_step == 1 or own_goals
-    yield "n_step", single, "1 with --goals.kind=hindsight, which judges single steps anew"
+    yield "n_step", single, "1 with --goals.kind=hindsight, which relabels single steps"
     env_reward = set(config.layer_rewards) == {"env"}
-    yield "layer_rewards", env_reward or own_goals, "env with --goals.kind=hindsight, which judges rewards anew"
+    yield "layer_rewards", env_reward or own_goals, "env with --goals.kind=hindsight, which recomputes rewards"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
     yield from critic.relations(config.critic, config.replay.priority)
     yield from stages.relations(config)

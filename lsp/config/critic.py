@@ -31,7 +31,7 @@ class CriticConfig:
     """First atom, in scaled reward; unless adaptive, below the least discounted return, entropy terms included."""
     v_max: float = 5.0
     """Last atom, in scaled reward; unless adaptive, above the largest discounted return, entropy terms included."""
-    law: Literal["soft", "hl_gauss", "as_written"] = "soft"
+    distribution_target: Literal["soft", "hl_gauss", "as_written"] = "soft"
     """What the distribution is fitted to: the projected distribution of the soft return, by cross-entropy; its mean,
     smeared by a normal (HL-Gauss, needs even atoms); or the study's Equations 3.1 and 3.2 to the letter, which learn
     nothing."""
@@ -79,12 +79,13 @@ def relations(critic: CriticConfig, priority: str) -> Iterator[tuple[str, bool, 
     yield "critic.v_max", critic.v_min < critic.v_max, f"above --critic.v-min={to_text(critic.v_min)}"
     plain = critic.target in ("min", "mean")
     yield "critic.target", categorical or plain, "min or mean, or add --critic.kind=categorical"
-    even = critic.law != "hl_gauss" or critic.support != "symexp"
-    yield "critic.support", even, "even or adaptive with --critic.law=hl_gauss"
+    even = critic.distribution_target != "hl_gauss" or critic.support != "symexp"
+    yield "critic.support", even, "even or adaptive with --critic.distribution-target=hl_gauss"
     rule = "0 or less, and --critic.v-max 0 or more, with --critic.support=adaptive"
     yield "critic.v_min", critic.support != "adaptive" or critic.v_min <= 0 <= critic.v_max, rule
-    adapts = critic.law != "as_written" or critic.support != "adaptive"
-    yield "critic.support", adapts, "even or symexp with --critic.law=as_written, which has no use for returns"
+    adapts = critic.distribution_target != "as_written" or critic.support != "adaptive"
+    rule = "even or symexp with --critic.distribution-target=as_written, which has no use for returns"
+    yield "critic.support", adapts, rule
     yield "replay.priority", categorical or priority != "kl", "td or lap, or add --critic.kind=categorical"
 
 

@@ -26,7 +26,7 @@ class ReplayConfig:
     """Draw in proportion to priority^alpha, or to rank^-alpha, where rank 1 has the largest TD error."""
     priority: Literal["td", "lap", "kl"] = "lap"
     """Of the proportional scheme: |TD error| + epsilon; max(|TD error|, 1), which goes with --critic.loss=huber; or,
-    with categorical critics, the divergence of prediction from target law in nats + epsilon."""
+    with categorical critics, the divergence of prediction from target distribution in nats + epsilon."""
     alpha: UpToOne = 0.4
     """How much priorities count, in [0, 1]; 0 draws uniformly."""
     epsilon: Positive = 1e-6

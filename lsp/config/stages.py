@@ -64,7 +64,7 @@ class LayersConfig:
     """Reward that each layer is trained on, one entry a layer: env (or nothing), the environment's own; terms of `info`
     with weights, such as reward_forward+0.5*reward_ctrl; or module:function, called with (observation, action,
     next_observation, info), which returns a number. A single env is for all layers. Evaluations, and returns in
-    metrics, are the environment's own. Where the reward changes, replay and critics begin anew."""
+    metrics, are the environment's own. Where the reward changes, replay and critics are reinitialised."""
     from_layers: str = ""
     """Folder of a run whose frozen layers lie below those of this one."""
     growth: GrowthConfig = field(default_factory=GrowthConfig)

@@ -60,13 +60,13 @@ class EpisodeMeter:
 
 
 def summarize(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Means over episodes for a line of metrics: return, length, shares of falls and successes, and `info` terms."""
+    """Means over episodes for a line of metrics: return, length, terminations, successes, `info` terms."""
     if not episodes:
         return {}
     summary = {
         "return": np.mean([episode.episode_return for episode in episodes]),
         "length": np.mean([episode.length for episode in episodes]),
-        "falls": np.mean([episode.terminated for episode in episodes]),
+        "terminated": np.mean([episode.terminated for episode in episodes]),
     }
     if episodes[0].success is not None:
         summary["success"] = np.mean([episode.success for episode in episodes if episode.success is not None])

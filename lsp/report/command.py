@@ -1,4 +1,6 @@
-"""Tables and learning curves of runs: `python -m lsp.report runs/A runs/B ...`; see `--help`. JAX only for `--law`.
+"""Tables and learning curves of runs: `python -m lsp.report runs/A runs/B ...`; see `--help`.
+
+JAX is imported for `--distributions` only.
 
 Runs that differ by their seed alone make one row and one curve.
 """
@@ -44,9 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         "else report.png in the folder that holds the runs)",
     )  # fmt: skip
     parser.add_argument(
-        "--law", action="store_true",
+        "--distributions", action="store_true",
         help="of one run with categorical critics: play an episode with its newest checkpoint and draw the predicted "
-        "return distributions against the returns that followed (default: plots/law.png in its folder)",
+        "return distributions against the returns that followed (default: plots/distributions.png in its folder)",
     )  # fmt: skip
     parser.add_argument("--no-plot", action="store_true", help="draw no curves")
     parser.add_argument(
@@ -59,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> int:
     if options.out and options.out.suffix not in FIGURES:
         raise ConfigError(f"--out={options.out}: must end in {', '.join(FIGURES)}")
-    if options.law:
-        _draw_law(options)
+    if options.distributions:
+        _draw_distributions(options)
         return 0
     runs = read_all(options.runs, options.protocol, options.until)
     groups = group_by_seed(runs)
@@ -82,15 +84,15 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _draw_law(options: argparse.Namespace) -> None:
+def _draw_distributions(options: argparse.Namespace) -> None:
     if len(options.runs) != 1:
-        raise ConfigError("--law draws one run: give one folder")
+        raise ConfigError("--distributions draws one run: give one folder")
     from lsp.report import distributions  # JAX comes with it
 
-    path = options.out or options.runs[0] / "plots" / "law.png"
+    path = options.out or options.runs[0] / "plots" / "distributions.png"
     played = distributions.play(options.runs[0])
     curves.save(distributions.draw(played), path)
-    print(f"{distributions.summary(played)}\nlaw: {path}")
+    print(f"{distributions.summary(played)}\ndistributions: {path}")
 
 
 def _find_anchors(name: str, groups: Sequence[SeedGroup]) -> Anchors:

@@ -39,8 +39,9 @@ class Played(NamedTuple):
 def play(run_dir: Path) -> Played:
     """Play one episode with the sampled policy of the newest checkpoint. Raises ConfigError."""
     config = read_config(run_dir)
-    if config.critic.kind != "categorical" or config.critic.law == "as_written":
-        raise ConfigError(f"{run_dir}: --law needs critics that predict distributions, a run of --agent=categorical")
+    if config.critic.kind != "categorical" or config.critic.distribution_target == "as_written":
+        rule = "--distributions needs critics that predict distributions, a run of --agent=categorical"
+        raise ConfigError(f"{run_dir}: {rule}")
     try:
         run = load_run(run_dir)
     except CheckpointError as error:

@@ -71,7 +71,7 @@ class AsyncLoop:
             ages = np.concatenate(self._staleness)
             self._staleness.clear()
             found |= {"staleness": float(np.mean(ages)), "staleness_max": float(np.max(ages))}
-        return found | {"hauls_in_flight": workers_of(seed).in_flight()}
+        return found | {"rollouts_in_flight": workers_of(seed).in_flight()}
 
     def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
         """Continue with the next stage; then `renew_executors` with those that act for it."""

@@ -58,7 +58,7 @@ class Evaluator:
         return other
 
     def __call__(self, params: Params, key: Key) -> list[dict[str, Any]]:
-        """Run every protocol; one record each: return, length, fall, success, `info` means of every episode."""
+        """Run every protocol; one record each: return, length, termination, success, `info` means of every episode."""
         return [self._evaluate(protocol, params, key) for protocol in self._act]
 
     def _evaluate(self, protocol: str, params: Params, key: Key) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Evaluator:
             "return": float(np.mean([episode.episode_return for episode in episodes])),
             "returns": [episode.episode_return for episode in episodes],
             "lengths": [episode.length for episode in episodes],
-            "falls": [episode.terminated for episode in episodes],
+            "terminated": [episode.terminated for episode in episodes],
         }
         if episodes[0].success is not None:
             record["success"] = [episode.success for episode in episodes]

@@ -55,7 +55,7 @@ def announcement(config: Config, stage: Stage, step: int) -> str:
     text = f"step {step:,}: layer {len(stage.layers)} is done; growing the next"
     if stages.keeps_reward(config, stage.number + 1):
         return text
-    return f"{text}, whose reward is another: replay and critics begin anew"
+    return f"{text}, whose reward is another: replay and critics are reinitialised"
 
 
 def to_host(stage: Stage) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Step(NamedTuple):
 
     @property
     def keeps_replay(self) -> bool:
-        """Whether replay goes on, as far as its rows can be re-encoded."""
+        """Whether replay is kept, as far as its transitions can be re-encoded."""
         return self.config.growth.keep_replay
 
     def carry_over(self, spec: EnvSpec) -> Callable[[State, Key], State]:

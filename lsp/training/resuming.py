@@ -1,4 +1,4 @@
-"""Going on with a run: what may change, what must not, and cutting its files back to where a checkpoint saw them."""
+"""Resuming a run: what may change, what must not, and cutting its files back to where a checkpoint saw them."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,7 +15,7 @@ from lsp.storage.run_folder import read_document
 RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "evaluation.every", "track"} | {
     f"executors.{name}" for name in ("engine", "workers", "address", "timeout")  # in lock-step all engines do the same
 }
-"""What may be changed when a run goes on: nothing that would make it another run."""
+"""What may be changed when a run is resumed: nothing that would make it another run."""
 
 AHEAD = {"layers", "layer_steps"} | {f"growth.{each.name}" for each in fields(stages.GrowthConfig)}
 """What may be changed as far as it says what comes later: the end of this layer and the next ones, how they begin."""
@@ -66,7 +66,7 @@ def _require_ahead(config: Config, host: Mapping[str, Any], changed: set[str]) -
 
 
 def drop_lines(run_dir: Path, offsets: Mapping[str, int]) -> None:
-    """Cut files of metrics back to where a checkpoint saw them; one that was moved away begins anew."""
+    """Cut files of metrics back to where a checkpoint saw them; one that was moved away is started again."""
     for name, offset in offsets.items():
         path = run_dir / f"{name}.jsonl"
         if path.exists():

@@ -67,7 +67,7 @@ def test_updates_fit_the_targets(case: tuple[str, str, str]) -> None:
     _, info, _ = learned(*case)
     assert all(np.isfinite(value) and np.shape(value) == () for value in info.metrics.values())
     assert info.metrics["td_error"] < 0.5
-    assert info.metrics["law_kl"] < 0.2
+    assert info.metrics["distribution_kl"] < 0.2
     np.testing.assert_allclose(info.metrics["q"], info.metrics["target"], atol=0.2)
 
 
@@ -75,7 +75,7 @@ def test_updates_fit_the_targets(case: tuple[str, str, str]) -> None:
 def test_priorities_are_what_replay_asks_for(case: tuple[str, str, str]) -> None:
     """Mean |TD error| of the laws' means, or the mean divergence: in the report, the metric of that name."""
     _, info, ranked = learned(*case)
-    name = {"td": "td_error", "kl": "law_kl"}[case[-1]]
+    name = {"td": "td_error", "kl": "distribution_kl"}[case[-1]]
     assert info.priorities.shape == ranked.shape == (16,)
     np.testing.assert_allclose(np.mean(info.priorities), info.metrics[name], rtol=1e-4)
     assert np.all(ranked >= 0)
@@ -86,12 +86,12 @@ def test_a_fresh_law_is_around_zero() -> None:
     first, _, _ = learned(*CASES[0])
     assert abs(first.metrics["q"]) < 1e-2
     assert first.metrics["edge_mass"] < 1e-3
-    assert first.metrics["law_std"] < 40
+    assert first.metrics["return_std"] < 40
 
 
 def test_the_study_s_loss_as_written_forgets_the_return() -> None:
     """After as many updates its laws are all but uniform, at the middle of the support whatever the reward."""
     first, info, _ = learned("dissertation", "as_written")
-    assert first.metrics["law_entropy"] < info.metrics["law_entropy"]
-    assert info.metrics["law_entropy"] > 0.97 * np.log(21)
+    assert first.metrics["distribution_entropy"] < info.metrics["distribution_entropy"]
+    assert info.metrics["distribution_entropy"] > 0.97 * np.log(21)
     assert "edge_mass" not in info.metrics

@@ -36,7 +36,7 @@ SWITCHES: dict[str, Any] = {
     "critic.support": "even",
     "critic.v_min": -30.0,
     "critic.v_max": 30.0,
-    "critic.law": "hl_gauss",
+    "critic.distribution_target": "hl_gauss",
     "critic.logit_scale": 0.5,
     "critic.count": 3,
     "critic.hidden_sizes": (8,),

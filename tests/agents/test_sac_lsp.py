@@ -197,7 +197,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "scalar": ("modern", {}),
     "scalar, study": ("dissertation", {}),
     "categorical": ("modern", CATEGORICAL | {"critic.target": "independent", "replay.priority": "kl"}),
-    "categorical, study": ("dissertation", CATEGORICAL | {"critic.law": "as_written"}),
+    "categorical, study": ("dissertation", CATEGORICAL | {"critic.distribution_target": "as_written"}),
     "adaptive": ("modern", CATEGORICAL | NARROW),
     "adaptive, study": ("dissertation", CATEGORICAL | NARROW),
 }

@@ -76,7 +76,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "critic.support": ("adaptive", "ours: unused where scalar"),
     "critic.v_min": (-5.0, "ours: unused where scalar"),
     "critic.v_max": (5.0, "ours: unused where scalar"),
-    "critic.law": ("soft", "ours: unused where scalar"),
+    "critic.distribution_target": ("soft", "ours: unused where scalar"),
     "critic.logit_scale": (0.1, "ours: unused where scalar"),
     "critic.hidden_sizes": ((128, 128), "code: examples/variants.py, layer_size"),
     "critic.layer_norm": (False, "code: sac/misc/mlp.py"),
@@ -243,7 +243,7 @@ def test_no_number_is_unchecked() -> None:
         ("critic.v_min", math.inf),
         ("critic.target", "cdf_max"),
         ("critic.target", "independent"),
-        ("critic.law", "literal"),
+        ("critic.distribution_target", "literal"),
         ("replay.priority", "kl"),
     ],
 )

@@ -73,7 +73,7 @@ def test_summary_is_of_means() -> None:
     ]
     summary = summarize(episodes)
     assert math.isnan(summary.pop("info/cost"))  # a mean over some of the episodes would pass for one over all
-    assert summary == {"return": 4.0, "length": 30.0, "falls": pytest.approx(1 / 3), "info/speed": 3.0}
+    assert summary == {"return": 4.0, "length": 30.0, "terminated": pytest.approx(1 / 3), "info/speed": 3.0}
     assert all(type(value) is float for value in summary.values())
 
 

@@ -31,9 +31,9 @@ def test_a_picture_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     flags |= {"critic__v_min": "-0.1", "critic__v_max": "0.1"}
     assert run.main(command(tmp_path / "laws", steps=80, agent="categorical", **flags)) == 0
     capsys.readouterr()
-    assert report.main(["--law", str(tmp_path / "laws")]) == 0
+    assert report.main(["--distributions", str(tmp_path / "laws")]) == 0
     assert "lsp/RllabAnt-v0, checkpoint at step 80" in capsys.readouterr().out
-    assert (tmp_path / "laws" / "plots" / "law.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "laws" / "plots" / "distributions.png").read_bytes()[:4] == b"\x89PNG"
     played = distributions.play(tmp_path / "laws")
     np.testing.assert_allclose(played.probs.sum(axis=-1), 1, atol=1e-5)
     np.testing.assert_allclose(played.probs @ played.support, played.means, atol=1e-2)
@@ -48,7 +48,7 @@ def test_only_runs_of_categorical_critics(tmp_path: Path, capsys: pytest.Capture
     from lsp.storage.run_folder import write_document
 
     write_document(tmp_path / "scalar", {"config": to_dict(Config())})
-    assert report.main(["--law", str(tmp_path / "scalar")]) == 2
-    assert "--law needs critics that predict distributions" in capsys.readouterr().err
-    assert report.main(["--law", str(tmp_path), str(tmp_path)]) == 2
-    assert "--law draws one run" in capsys.readouterr().err
+    assert report.main(["--distributions", str(tmp_path / "scalar")]) == 2
+    assert "--distributions needs critics that predict distributions" in capsys.readouterr().err
+    assert report.main(["--distributions", str(tmp_path), str(tmp_path)]) == 2
+    assert "--distributions draws one run" in capsys.readouterr().err

@@ -17,7 +17,7 @@ def test_scalars() -> None:
         "updates": 3,
         "protocol": "mode",
         "q": 0.5,
-        "falls": [True, False],
+        "terminated": [True, False],
         "returns": [1.0],
         "seeds": [1],
     }

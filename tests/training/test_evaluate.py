@@ -98,7 +98,7 @@ def test_episodes_end_by_themselves(key: jax.Array) -> None:
     record, actions = scripted("sampled", key)
     assert [len(episode) for episode in actions] == SEEDS
     assert record["lengths"] == SEEDS
-    assert record["falls"] == [False, True, False]  # terminated, not truncated
+    assert record["terminated"] == [False, True, False]  # terminated, not truncated
     assert record["returns"] == [0.5 * length for length in SEEDS]
     assert record["return"] == pytest.approx(0.5 * np.mean(SEEDS))
     assert record["info/speed"] == [2.0, 2.0, 2.0]
@@ -110,7 +110,7 @@ def test_an_episode_without_end_is_cut(key: jax.Array, monkeypatch: pytest.Monke
     monkeypatch.setattr(evaluate, "MAX_EPISODE_STEPS", 10)
     record, _ = scripted("mode", key)
     assert record["lengths"] == [3, 10, 10]
-    assert record["falls"] == [False, False, False]
+    assert record["terminated"] == [False, False, False]
 
 
 def point_mass() -> envs.BoxEnv:

@@ -143,7 +143,7 @@ def test_a_layer_of_another_reward(tmp_path: Path, monkeypatch: Any, capfd: Any)
     another = GROWING | {"layer-rewards": "2*env,", "env-kwargs": '{"max_episode_steps": 16}', "executors.count": 2}
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert run.main(flags(whole, **another)) == 0
-    assert "whose reward is another: replay and critics begin anew" in capfd.readouterr().err
+    assert "whose reward is another: replay and critics are reinitialised" in capfd.readouterr().err
     with monkeypatch.context() as patch:
         signal_at(patch, 210, signal.SIGINT)
         elsewhere = {"executors.engine": "process", "executors.workers": 2}

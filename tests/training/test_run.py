@@ -105,7 +105,7 @@ def test_what_a_run_leaves(straight: Path) -> None:
     evaluations = metrics.read(straight / "eval.jsonl")
     assert [line["step"] for line in evaluations] == [500, 500, 1000, 1000, 1500, 1500, 1600, 1600]
     assert [line["protocol"] for line in evaluations] == ["sampled", "mode"] * 4
-    assert {len(line[name]) for line in evaluations for name in ("returns", "lengths", "falls", "seeds")} == {2}
+    assert {len(line[name]) for line in evaluations for name in ("returns", "lengths", "terminated", "seeds")} == {2}
     assert checkpoint.steps(straight / "checkpoints") == [600, 1200, 1500, 1600]
     groups = [checkpoint.load(straight / "checkpoints" / step)[0] for step in ("600", "1600")]
     assert groups[0]["replay"] is None
@@ -115,7 +115,7 @@ def test_what_a_run_leaves(straight: Path) -> None:
 def test_lines_of_metrics_tell_of_the_steps_since_the_last(straight: Path) -> None:
     lines = metrics.read(straight / "metrics.jsonl")
     assert sum(line["episodes"] for line in lines) >= STEPS // 40
-    assert all(line["length"] == 40 for line in lines if line["episodes"] and line["falls"] == 0)
+    assert all(line["length"] == 40 for line in lines if line["episodes"] and line["terminated"] == 0)
     assert all(line["updates"] <= line["step"] - 50 for line in lines)
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds)

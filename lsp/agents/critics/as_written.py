@@ -1,4 +1,4 @@
-"""The study's categorical critics as written, `--critic.law=as_written`: a control that learns nothing.
+"""The study's categorical critics as written, `--critic.distribution-target=as_written`: a control that learns nothing.
 
 The study's Equations 3.1 and 3.2, read literally: return distributions are vectors of probabilities, to which a reward
 is added and which are subtracted and squared. The best approximation of r + gamma * q by a distribution does not depend
@@ -38,7 +38,7 @@ def _loss(state: State, outputs: Array, target: Array, weights: Array) -> Fit:
     probs = jax.nn.softmax(outputs)
     errors = jnp.sum((probs - target[None]) ** 2, axis=-1) / 2
     returns = {"target": jnp.mean(target), "td_error": jnp.mean(errors)}
-    metrics = {"law_entropy": -jnp.mean(jnp.sum(probs * jax.nn.log_softmax(outputs), axis=-1))}
+    metrics = {"distribution_entropy": -jnp.mean(jnp.sum(probs * jax.nn.log_softmax(outputs), axis=-1))}
     loss = jnp.sum(jnp.mean(weights[None] * errors, axis=-1))
     return Fit(loss, jnp.mean(errors, axis=0), state, metrics, returns)
 

@@ -29,7 +29,7 @@ def make(config: Config) -> Critics:
     """Categorical critics as a configuration asks for them; N atoms."""
     with jax.ensure_compile_time_eval():  # the start of a grown layer is traced, and this with it
         support = make_support(config.critic)
-    literal = config.critic.law == "as_written"
+    literal = config.critic.distribution_target == "as_written"
     head = as_written.make_head(config, support) if literal else _make_head(config, support)
     initial = None if literal else _near_zero(support)
     return Critics(head, *make_perceptrons(config.critic, support.size, initial, config.critic.logit_scale))
@@ -69,7 +69,7 @@ def _target(
 
 def _on_support(config: CriticConfig, support: Array, atoms: Array, probs: Array) -> Array:
     """The distribution to fit, [..., N], of `probs` on `atoms` [..., N]."""
-    if config.law == "hl_gauss":
+    if config.distribution_target == "hl_gauss":
         return categorical.hl_gauss(jnp.sum(probs * atoms, axis=-1), support)
     return categorical.project(atoms, probs, support)
 
@@ -90,9 +90,9 @@ def _loss(
     returns = {
         "target": jnp.mean(y),
         "td_error": jnp.mean(errors),
-        "law_std": jnp.mean(jnp.sqrt(jnp.maximum(variance, 0.0))),
+        "return_std": jnp.mean(jnp.sqrt(jnp.maximum(variance, 0.0))),
     }
-    metrics = {"law_kl": jnp.mean(divergence), "edge_mass": edge_mass, "clip_rate": jnp.mean(target.clipped)}
+    metrics = {"distribution_kl": jnp.mean(divergence), "edge_mass": edge_mass, "clip_rate": jnp.mean(target.clipped)}
     ranked = jnp.maximum(divergence, 0.0) if config.replay.priority == "kl" else errors
     return Fit(loss, jnp.mean(ranked, axis=0), state, metrics, returns, edge_mass)
 
