@@ -30,8 +30,9 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from lsp import checkpoint, run
-from tests.runs import compiled_once  # noqa: F401  # a fixture
+from lsp import run
+from lsp.storage import checkpoint
+from tests.support.runs import compiled_once  # noqa: F401  # a fixture
 
 pytestmark = [pytest.mark.audit, pytest.mark.usefixtures("compiled_for_good")]
 
@@ -73,7 +74,7 @@ FLAGS = {
     "support": "critic.support",
     "v_min": "critic.v-min",
     "v_max": "critic.v-max",
-    "law": "critic.law",
+    "law": "critic.distribution-target",
     "norm_rewards": "normalize.rewards",
     "replay": "replay.kind",
     "capacity": "replay.capacity",
