@@ -23,6 +23,8 @@ from timing import alternate, core_share, ratio
 from lsp.agents import presets
 from lsp.config import Config
 from lsp.storage.metrics import Progress
+from lsp.storage.outputs import Outputs
+from lsp.training.run import Run
 from lsp.training.session import Session
 
 NEVER = 2**31 - 1
@@ -36,15 +38,15 @@ class Terminal(io.StringIO):
         return True
 
 
-class Told:
-    """A single run that has begun to learn, its files open, and the time that goes into telling of it."""
+class Recorded:
+    """A run that has begun to learn, its files open."""
 
     def __init__(self, config: Config, folder: Path, stack: ExitStack) -> None:
         """Train until the first update; `stack` closes everything."""
-        session = stack.enter_context(closing(Session(config, {config.seed: folder}, alone=True)))
-        self.loop, (self.run,) = session.loop, session.runs
-        session.start()
+        self.session = stack.enter_context(closing(Session(config, {config.seed: folder}, alone=True)))
+        self.session.start()
         folder.mkdir()
+        (self.run,) = self.session.runs
         self.outputs = stack.enter_context(closing(self.run.open()))
         self.progress = stack.enter_context(closing(Progress(config.steps, stream=Terminal())))
         self.telling, self.shown = 0.0, deque[float](maxlen=10)
@@ -52,19 +54,19 @@ class Told:
             self.advance(1)
 
     def advance(self, steps: int) -> None:
-        """As a session does, for so many environment steps."""
-        seed = self.run.seed
+        """As `Session.train` does, for so many environment steps."""
+        loop, seed = self.session.loop, self.run.seed
         end = seed.step + steps
         while seed.step < end:
             before = seed.step
-            episodes = self.loop.collect(seed)
-            self.loop.answer([seed])
+            episodes = loop.collect(seed)
+            loop.answer([seed])
             began = time.perf_counter()
             self.shown.extend(episode.episode_return for episode in episodes)
             self.progress.update(seed.step, self.shown)
             self.run.record(before, episodes, self.outputs)
             self.telling += time.perf_counter() - began
-        jax.block_until_ready(self.loop.device.state)
+        jax.block_until_ready(loop.device.state)
 
     def share(self, steps: int) -> float:
         """Share of the time of so many steps that goes into telling of them."""
@@ -78,7 +80,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--agent", default="sac_lsp")
     options.add_argument("--env", default="lsp/RllabAnt-v0")
-    options.add_argument("--capacity", type=int, default=20_000, help="rows of each run's replay")
+    options.add_argument("--capacity", type=int, default=20_000, help="transitions in each run's replay")
     options.add_argument("--track", nargs="*", default=[], help="sinks to measure, too")
     options.add_argument("--steps", type=int, default=1_000, help="environment steps of a round")
     options.add_argument("--rounds", type=int, default=9)
@@ -99,24 +101,24 @@ def main() -> None:
     configs = {"nothing": dataclasses.replace(plain, log_every=NEVER), "files": plain}
     configs |= {sink: dataclasses.replace(plain, track=(sink,)) for sink in arguments.track}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        runs = {name: Told(config, Path(folder) / name, stack) for name, config in configs.items()}
-        variants = {name: lambda each=each: each.advance(arguments.steps) for name, each in runs.items()}
+        recorded = {name: Recorded(config, Path(folder) / name, stack) for name, config in configs.items()}
+        variants = {name: lambda each=each: each.advance(arguments.steps) for name, each in recorded.items()}
         seconds = alternate(variants, arguments.rounds, calls=1)
         print(f"{plain.env}, {plain.agent}, a line every {plain.log_every:,} steps, beside a bar on a terminal")
         for name in list(configs)[1:]:
             middle, least, most = ratio(seconds, name, "nothing")
-            share = statistics.median(runs[name].share(arguments.steps) for _ in range(3))
+            share = statistics.median(recorded[name].share(arguments.steps) for _ in range(3))
             print(f"{name + ':':13s} {middle:6.3f} times as long ({least:.3f} to {most:.3f}); {share:.2%} directly")
         alone = statistics.median(seconds["nothing"]) / arguments.steps
-        print_evaluation(base, runs["files"], alone)
+        print_evaluation(base, recorded["files"].run, recorded["files"].outputs, alone)
         print(f"share of a core: {core_share(variants['nothing']):.2f} (below 0.95: others used it, repeat)")
 
 
-def print_evaluation(config: Config, told: Told, step_seconds: float) -> None:
+def print_evaluation(config: Config, run: Run, outputs: Outputs, step_seconds: float) -> None:
     """What evaluation adds at its default cadence if episodes last as long as they can."""
-    told.run._evaluate(told.outputs)
-    told.run._evaluate(told.outputs)  # compiled
-    lines = [json.loads(line) for line in (told.run.dir / "eval.jsonl").read_text().splitlines()]
+    run._evaluate(outputs)
+    run._evaluate(outputs)  # compiled
+    lines = [json.loads(line) for line in (run.dir / "eval.jsonl").read_text().splitlines()]
     lines = lines[-len(config.evaluation.protocols) :]
     each = sum(line["evaluation_seconds"] for line in lines) / sum(sum(line["lengths"]) for line in lines)
     episodes, every = config.evaluation.episodes * len(lines), config.evaluation.every

@@ -10,33 +10,30 @@ taken within a round.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 
-from common import Training, announce, fill, parser, random_transitions
+from common import announce, configured, parser
 
 Advance = Callable[[int], None]  # train for so many environment steps
 WIDTHS = [128, 128]
 
 
 def make_lsp(env: str, capacity: int, block: int) -> Advance:
-    """`lsp` with the modern preset, ring full of random rows."""
+    """`lsp` with the modern preset, ring full of random transitions."""
+    from training import Training
+
     import lsp
-    from lsp.config import from_dict, to_dict
-    from lsp.executors.factory import make
 
     changes = {"env": env, "replay.capacity": capacity, "block": block, "warmup_steps": 500, "learning_starts": 500}
-    config = from_dict(to_dict(lsp.presets("sac_lsp", "modern")) | changes)
-    executors = make(config, [config.seed])
-    training = Training(lsp.build(config, executors.spec), [executors])
-    device, replay = training.device, training.device.recipe.replay
-    draw = partial(random_transitions, executors.spec, gamma=config.gamma)
-    device.state = device.state._replace(replay=fill(replay.add, device.state.replay, capacity, draw))
+    settings = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
+    training = Training(configured(lsp.presets("sac_lsp", "modern"), settings))
+    training.fill()
     training.start()
 
     def advance(steps: int) -> None:
@@ -48,7 +45,7 @@ def make_lsp(env: str, capacity: int, block: int) -> Advance:
 
 
 def make_sbx(env: str, capacity: int) -> Advance:
-    """SBX's SAC, replay full of random rows."""
+    """SBX's SAC, replay full of random transitions."""
     import gymnasium
     import numpy as np
     from sbx import SAC
@@ -119,7 +116,7 @@ def main() -> None:
     """Compare, or be one side of a comparison."""
     options = parser(__doc__)
     options.add_argument("--env", default="Ant-v5", help="Gymnasium id")
-    options.add_argument("--capacity", type=int, default=1_000_000, help="rows of replay on each side")
+    options.add_argument("--capacity", type=int, default=1_000_000, help="transitions in replay on each side")
     options.add_argument("--block", type=int, default=1, help="environment steps between dispatches of ours")
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--window", type=int, default=1_000, help="environment steps a side and round")

@@ -141,30 +141,22 @@ def cycles(capacity: int) -> tuple[dict[str, Call], dict[str, int]]:
     return variants, counts
 
 
-def loop_call(agent: str, capacity: int, block: int, **changes: Any) -> Call:
+def loop_call(agent: str, capacity: int, block: int, settings: list[str], **changes: Any) -> Call:
     """A call that trains for 8 steps of lsp/RllabAnt-v0; modern preset, with other `changes` of its replay."""
-    from lsp import agents, envs
-    from lsp.executors.executor import Executor
-    from lsp.executors.inproc import InProcess
+    from training import Training
+
+    from lsp import agents
 
     config = agents.presets(agent)
     replay = dataclasses.replace(config.replay, capacity=capacity, **changes)
     config = dataclasses.replace(config, replay=replay, warmup_steps=0, learning_starts=1_000, block=block)
-    executors = InProcess(lambda i: Executor(envs.make(config.env), i, config.gamma, config.n_step), 1)
-    recipe = agents.build(config, executors.spec)
-    training = common.Training(recipe, [executors])
-    device = training.device
-    device.state = device.state._replace(replay=full(recipe.replay, capacity, np.random.default_rng(0)))
+    training = Training(common.configured(config, settings))
+    memory = full(training.device.recipe.replay, capacity, np.random.default_rng(0))
+    training.device.state = training.device.state._replace(replay=memory)
     training.start()
-
-    def call() -> None:
-        for _ in range(8):
-            training.advance()
-        jax.block_until_ready(device.state)
-
     while training.updates < 16:
-        call()
-    return call
+        training.run(8)
+    return partial(training.run, 8)
 
 
 def measure(variants: dict[str, Call], counts: dict[str, int], args: argparse.Namespace) -> Seconds:
@@ -195,6 +187,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100, help="calls of a variant in a turn (default 100)")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
     parser.add_argument("--inline", action="store_true", help="run calls where they are called, not asynchronously")
+    common.add_settings(parser)  # of the loop
     args = parser.parse_args()
     common.announce(__doc__)
     jax.config.update("jax_cpu_enable_async_dispatch", not args.inline)  # hands every call to another thread and back
@@ -206,7 +199,7 @@ def main() -> None:
     if args.only != "cycle":
         for block in (1, 8):
             print(f"a step of the whole loop, {block} a dispatch")
-            call = partial(loop_call, capacity=args.capacity, block=block)
+            call = partial(loop_call, capacity=args.capacity, block=block, settings=args.set)
             # The policy's own batch of uniformly drawn states has its price apart from that of the tree.
             variants = {
                 "uniform": call("sac_lsp"),

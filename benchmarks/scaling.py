@@ -19,21 +19,21 @@ import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from common import Training, add_settings, announce, configured, parser
+from common import add_settings, announce, configured, parser
 from timing import alternate
+from training import Training
 
 from lsp.agents import build, presets
 from lsp.config import Config
-from lsp.envs import env_spec
 from lsp.executors.async_workers import AsyncWorkers, Collector
 from lsp.executors.factory import ExecutorMaker, make
 from lsp.executors.inproc import InProcess
-from lsp.training.asynchronous import AsyncLoop
+from lsp.training.asynchronous import workers_of
 from lsp.training.worker_policy import JaxPolicy, make_policy
 from lsp.types import Executors, RolloutRequest
 
@@ -89,32 +89,26 @@ def measure(arguments: argparse.Namespace) -> Costs:
     """The costs on this machine, with one executor in one worker process."""
     config = configure(arguments, "distributed_prioritized", engine="process", mode="async", workers=1, count=1)
     config = dataclasses.replace(config, block=config.executors.chunk)
-    workers = make(config, [0], functools.partial(make_policy, config, 0, ()))
-    assert isinstance(workers, AsyncWorkers)
+    training = Training(config, make_executors=_make_workers)
     try:
-        training = Training(build(config, workers.spec), [workers])
         training.start()
-        rollout, updates = _rollout_cost(workers), training.device.updates_per_dispatch
-        while training.updates < 3 * updates:
-            training.advance()
-        assert isinstance(training.loop, AsyncLoop)
-        pool = training.loop._pool or [[np.array(part) for part in _rollout(workers)]]
-        seconds = alternate(_dispatches(training, pool[0]), rounds=5, calls=10, clock=time.process_time)
+        rollout = _rollout_cost(workers_of(training.seeds[0]))
+        training.until_updated(3 * training.device.updates_per_dispatch)
+        seconds = alternate(_dispatches(training), rounds=5, calls=10, clock=time.process_time)
     finally:
-        workers.close()
+        training.close()
     store, learn = (statistics.median(seconds[name]) for name in ("store", "learn"))
-    update = (learn - store) / updates
-    return Costs(_executor_cost(config, training), rollout, store / config.executors.chunk, update)
+    update = (learn - store) / training.device.updates_per_dispatch
+    return Costs(_executor_cost(training), rollout, store / config.executors.chunk, update)
 
 
-def _rollout(workers: AsyncWorkers) -> list[np.ndarray]:
-    workers.request_rollouts(False)
-    rollout = workers.drain()[0]
-    return [rollout.packed, rollout.returns, rollout.priorities, rollout.origins, np.zeros(len(rollout.packed))]
+def _make_workers(config: Config, seed: int) -> Executors:
+    return make(config, [seed], functools.partial(make_policy, config, 0, ()))
 
 
 def _rollout_cost(workers: AsyncWorkers) -> float:
-    _rollout(workers)
+    workers.request_rollouts(False)
+    workers.drain()
     began, rollouts = time.process_time(), 0
     while rollouts < ROLLOUTS:
         workers.request_rollouts(False)
@@ -124,19 +118,22 @@ def _rollout_cost(workers: AsyncWorkers) -> float:
     return cost
 
 
-def _dispatches(training: Training, pool: list[np.ndarray]) -> dict[str, Callable[[], object]]:
-    device, (rows, returns, priorities) = training.device, pool[:3]
+def _dispatches(training: Training) -> dict[str, Callable[[], object]]:
+    device, workers = training.device, workers_of(training.seeds[0])
+    workers.request_rollouts(False)
+    rollout = workers.drain()[0]
 
     def run(function: Callable[..., Any]) -> None:
-        arguments = (device.roots, np.int32(training.step), rows, returns, priorities)
-        device.state, _ = function(device.state, *arguments)
-        jax.block_until_ready(device.state)
+        arguments = (np.int32(training.step), rollout.packed, rollout.returns, rollout.priorities)
+        device.state, _ = function(device.state, device.roots, *arguments)
+        training.wait()
 
     return {"store": lambda: run(device.compiled.store), "learn": lambda: run(device.compiled.learn)}
 
 
-def _executor_cost(config: Config, training: Training) -> float:
-    maker, spec = ExecutorMaker(config, (0,)), env_spec(config)
+def _executor_cost(training: Training) -> float:
+    config, spec = training.config, training.device.spec
+    maker = ExecutorMaker(config, (0,))
     policy = JaxPolicy(build(config, spec), config, spec, range(1), 0)
     collector = Collector(InProcess(maker, 1), policy, config.executors.chunk)
     collector.reset()
@@ -151,37 +148,26 @@ def _executor_cost(config: Config, training: Training) -> float:
 def lock_step(arguments: argparse.Namespace) -> None:
     """Updates a second of the base agent, and of eight executors under each engine, in turn."""
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[arguments.clock]
-    loops = dict(_loops(arguments))
-    for loop in loops.values():
-        loop.start()
-    calls: dict[str, Callable[[], object]] = {
-        name: functools.partial(_until_updated, loop, 64) for name, loop in loops.items()
-    }
+    trainings = {name: Training(config) for name, config in _setups(arguments).items()}
+    calls: dict[str, Callable[[], object]] = {}
+    for name, training in trainings.items():
+        training.start()
+        training.until_updated(1)
+        calls[name] = functools.partial(training.until_updated, 64)
     seconds = alternate(calls, rounds=7, calls=2, clock=clock)
-    for name, loop in loops.items():
+    for name, training in trainings.items():
         ratios = [base / ours for base, ours in zip(seconds["one environment"], seconds[name], strict=True)]
         rate = 64 / statistics.median(seconds[name])
         print(f"{name:28} {rate:8.0f} updates/s, {statistics.median(ratios):5.2f} times one environment's")
-        loop.seeds[0].executors.close()
+        training.close()
 
 
-def _loops(arguments: argparse.Namespace) -> Iterator[tuple[str, Training]]:
-    yield "one environment", _loop(configure(arguments, "sac_lsp"))
+def _setups(arguments: argparse.Namespace) -> dict[str, Config]:
+    setups = {"one environment": configure(arguments, "sac_lsp")}
     for engine in ("inproc", "process"):
         for mode in ("sync", "sync_pipelined"):
-            yield f"eight, {engine}, {mode}", _loop(configure(arguments, "distributed", engine=engine, mode=mode))
-
-
-def _loop(config: Config) -> Training:
-    executors: Executors = make(config, list(range(config.executors.count)))
-    return Training(build(config, executors.spec), [executors])
-
-
-def _until_updated(loop: Training, updates: int) -> None:
-    last = loop.updates + updates
-    while loop.updates < last:
-        loop.advance()
-    jax.block_until_ready(loop.device.state.agent)
+            setups[f"eight, {engine}, {mode}"] = configure(arguments, "distributed", engine=engine, mode=mode)
+    return setups
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What one of several seeds costs, environments included, against a single run: whole training loops, in alternation.
+"""What one of several seeds in a process costs, environments included, against a single run: whole loops, in turns.
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/seeds.py
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/seeds.py --seeds 256 --capacity 5_000 --steps 8 --rounds 3
@@ -15,19 +15,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
-from common import Training, add_settings, announce, configured, fill, parser, random_transitions
+from common import add_settings, announce, configured, parser
 from timing import Seconds, alternate, core_share, ratio
+from training import Training
 
-from lsp import envs
-from lsp.agents import build, presets
+from lsp.agents import presets
 from lsp.config import Config
-from lsp.executors.executor import Executor
+from lsp.executors.factory import ExecutorMaker
 from lsp.executors.inproc import InProcess
-from lsp.training.device import RunState
-from lsp.types import ActionSample, Array, Chunk, EnvSpec, Recipe
+from lsp.types import ActionSample, Chunk
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-FILL = 1_000  # rows of every seed written at once
+FILL = 1_000  # transitions of every seed written at once
 
 
 class Timed(InProcess):
@@ -58,43 +57,28 @@ def make_config(arguments: argparse.Namespace) -> Config:
 
 def make_executors(config: Config, seed: int) -> Timed:
     """The executors of one seed."""
-    return Timed(
-        lambda i: Executor(envs.make(config.env), 1_000 * seed + i, config.gamma, config.n_step),
-        config.executors.count,
-    )
+    count = config.executors.count
+    return Timed(ExecutorMaker(config, tuple(1_000 * seed + i for i in range(count))), count)
 
 
-def filled(recipe: Recipe, state: RunState, spec: EnvSpec, axes: int) -> RunState:
-    """`state`, whose leaves have so many leading axes of seeds, with random rows all over every replay."""
-    add = recipe.replay.add
-    for _ in range(axes):
-        add = jax.vmap(add, in_axes=(0, None, None))
-    draw = partial(random_transitions, spec, gamma=recipe.config.gamma)
-    return state._replace(replay=fill(add, state.replay, recipe.config.replay.capacity, draw, FILL))
-
-
-def start(recipe: Recipe, count: int) -> tuple[Training, list[Timed]]:
-    """So many seeds that learn, with full replays."""
-    executors = [make_executors(recipe.config, seed) for seed in range(count)]
-    training = Training(recipe, executors)
-    device = training.device
-    device.state = filled(recipe, device.state, device.spec, axes=0 if count == 1 else 2)
+def start(config: Config, count: int) -> Training:
+    """Seeds 0 to count - 1, which learn."""
+    training = Training(config, count, make_executors)
+    training.fill(FILL)
     training.start()
-    return training, executors
+    training.until_updated(1)
+    return training
 
 
-def step(training: Training, calls: int) -> Array:
-    """Step the executors of every seed so often, learn what is due, and wait for it."""
-    for _ in range(calls):
-        training.advance()
-    return jax.block_until_ready(jax.tree.leaves(training.device.state)[0])
-
-
-def stepping_share(work: Callable[[], object], executors: Sequence[Timed]) -> float:
+def stepping_share(work: Callable[[], object], training: Training) -> float:
     """Share of the time of `work` that goes into stepping environments."""
-    start, before = Timed.clock(), sum(each.seconds for each in executors)
+
+    def stepping() -> float:
+        return sum(seed.executors.seconds for seed in training.seeds)
+
+    began, before = Timed.clock(), stepping()
     work()
-    return (sum(each.seconds for each in executors) - before) / (Timed.clock() - start)
+    return (stepping() - before) / (Timed.clock() - began)
 
 
 def main() -> None:
@@ -104,7 +88,7 @@ def main() -> None:
     options.add_argument("--agent", default="sac_lsp")
     options.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
     options.add_argument("--env", default="lsp/RllabAnt-v0")
-    options.add_argument("--capacity", type=int, default=100_000, help="rows of each seed's replay, all filled")
+    options.add_argument("--capacity", type=int, default=100_000, help="transitions in each seed's replay, all filled")
     options.add_argument("--steps", type=int, default=160, help="environment steps of each seed in a round")
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
@@ -115,17 +99,15 @@ def main() -> None:
     announce(__doc__)
     Timed.clock = staticmethod(CLOCKS[arguments.clock])
     config = make_config(arguments)
-    recipe = build(config, make_executors(config, 0).spec)
-    (one, alone), (many, together) = start(recipe, 1), start(recipe, arguments.seeds)
+    trainings = {"alone": start(config, 1), "together": start(config, arguments.seeds)}
     dispatch = config.executors.count * config.block
     steps = {"alone": max(arguments.steps, arguments.alone), "together": arguments.steps}
     dispatches = {name: -(-count // dispatch) for name, count in steps.items()}
     variants = {
-        "alone": lambda: step(one, config.block * dispatches["alone"]),
-        "together": lambda: step(many, config.block * dispatches["together"]),
+        name: partial(training.run, config.block * dispatches[name]) for name, training in trainings.items()
     }
     seconds = alternate(variants, arguments.rounds, calls=1, clock=Timed.clock)
-    shares = [stepping_share(variants["alone"], alone), stepping_share(variants["together"], together)]
+    shares = [stepping_share(variants[name], training) for name, training in trainings.items()]
     seeds = {"alone": 1, "together": arguments.seeds}
     per_step = {name: [each / dispatches[name] / dispatch / seeds[name] for each in seconds[name]] for name in seeds}
     print_table(config, arguments.seeds, per_step, shares)
@@ -135,8 +117,8 @@ def main() -> None:
 def print_table(config: Config, count: int, seconds: Seconds, shares: Sequence[float]) -> None:
     """One column alone, one together; `seconds` of a step of a seed."""
     devices = jax.local_devices()[:count]
-    print(f"{config.env}, {config.agent}, {config.preset}, block {config.block}, {config.replay.capacity:,} rows each; "
-          f"{len(devices)} x {devices[0].device_kind}")
+    print(f"{config.env}, {config.agent}, {config.preset}, block {config.block}, "
+          f"{config.replay.capacity:,} transitions each; {len(devices)} x {devices[0].device_kind}")
     print(f"                             alone  {count} seeds")
     median = [statistics.median(each) for each in seconds.values()]
     print("ms a step of a seed:      " + "".join(f"{1e3 * each:8.2f}" for each in median))

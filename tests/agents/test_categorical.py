@@ -61,6 +61,7 @@ def learned(preset: str, law: str, priority: str = "td") -> tuple[UpdateInfo, Up
 CASES = [("modern", "soft", "td"), ("modern", "hl_gauss", "kl"), ("dissertation", "soft", "td")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_updates_fit_the_targets(case: tuple[str, str, str]) -> None:
     """Pathwise with target critics, and by likelihood ratio with a categorical V."""

@@ -123,6 +123,7 @@ def test_bad_input_ends_in_one_line(flags: dict[str, Any], message: str, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_a_run_goes_on_exactly(tmp_path: Path) -> None:
     """Stopped in the middle of episodes after a turn of the ring; success is written beside the return."""
@@ -147,6 +148,7 @@ class Foreign(gymnasium.Env[Any, Any]):
         self.reset, self.step, self.compute_reward = self.inside.reset, self.inside.step, self.inside.compute_reward
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_an_environment_of_which_only_compute_reward_is_known_learns_the_same(tmp_path: Path) -> None:
     """Judged on the host, inside the compiled scan; up to rounding what array functions give."""

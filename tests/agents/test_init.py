@@ -98,6 +98,7 @@ def test_no_switch_is_forgotten() -> None:
     assert fields == {name for name in SWITCHES if "." in name}
 
 
+@pytest.mark.slow
 def test_opposite_choices_combine() -> None:
     """Every second choice that pathwise gradients allow, at once, through a compiled update."""
     left_out = ("policy.gradient", "flow.zero_init")

@@ -118,28 +118,28 @@ def test_the_exponent_of_the_study() -> None:
     assert betas(by_steps, [0, 1, 50, 100, 200]) == [0.4, 0.406, 0.7, 1.0, 1.0]
 
 
-def moved(config: Config, **weights: np.ndarray) -> set[str]:
-    """Which networks one update moves."""
-    agent = sac_lsp.make_agent(config, SPEC)
-    batch = make_batch(np.random.default_rng(0))._replace(**weights)
+def moved(config: Config, *weights: dict[str, np.ndarray]) -> list[set[str]]:
+    """Which networks one update moves, for each choice of weights."""
+    agent, flat = sac_lsp.make_agent(config, SPEC), make_parts(config, SPEC).flat
 
     @jax.jit
     def learn(batch: Batch) -> Any:
         state = agent.init(jax.random.key(0))
         return state.actor.params, agent.update(state, batch, jax.random.key(1))[0].actor.params
 
-    flat = make_parts(config, SPEC).flat
-    before, after = learn(batch)
-    return {
-        name for name in flat.sizes
-        if np.any(learner.segment(flat, before, name) != learner.segment(flat, after, name))
-    }  # fmt: skip
+    def changed(before: Any, after: Any) -> set[str]:
+        segments = {name: [learner.segment(flat, params, name) for params in (before, after)] for name in flat.sizes}
+        return {name for name, (old, new) in segments.items() if np.any(old != new)}
+
+    batch = make_batch(np.random.default_rng(0))
+    return [changed(*learn(batch._replace(**each))) for each in weights]
 
 
 def test_weights_of_q_alone_are_not_those_of_the_policy() -> None:
-    config, zero, one = tiny_config("dissertation"), np.zeros(6, np.float32), np.ones(6, np.float32)
-    assert moved(config, weights=zero, policy_weights=one) == {"policy", "value"}
-    assert moved(config, weights=one, policy_weights=zero) == {"critic"}
+    zero, one = np.zeros(6, np.float32), np.ones(6, np.float32)
+    policy = {"weights": zero, "policy_weights": one}
+    critic = {"weights": one, "policy_weights": zero}
+    assert moved(tiny_config("dissertation"), policy, critic) == [{"policy", "value"}, {"critic"}]
 
 
 def test_new_rows_may_come_with_their_own_error(rng: np.random.Generator) -> None:
@@ -163,6 +163,7 @@ def test_new_rows_may_come_with_their_own_error(rng: np.random.Generator) -> Non
     assert len(set(masses.tolist())) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 @pytest.mark.parametrize(
     "overrides",

@@ -85,6 +85,7 @@ def test_below_the_threshold_only_the_running_mean_moves() -> None:
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_a_support_far_too_narrow_ends_wide_enough() -> None:
     """Every step pays 5 and continues at 0.8: a return of 25, on atoms that begin at [-1, 1]."""
     fast = {"critic.num_atoms": 41, "critic.learning_rate": 0.01, "critic.tau": 0.05}

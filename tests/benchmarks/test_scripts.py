@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-HELPERS = {"common", "timing"}
+HELPERS = {"common", "timing", "training"}
 NETWORKS = (
     "--set=flow.hidden_sizes=[8] --set=flow.embedding_sizes=[8] --set=flow.num_couplings=1 "
     "--set=critic.hidden_sizes=[8] --set=critic.count=1 --set=replay.batch_size=16 "
@@ -50,6 +50,7 @@ def test_none_is_forgotten() -> None:
     assert {path.stem for path in FOLDER.glob("*.py")} == HELPERS | TOYS.keys() | {"peers"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOYS)
 def test_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
@@ -61,19 +62,23 @@ def test_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert any(re.search(measured, line) for line in lines), lines
 
 
+@pytest.mark.slow
 def test_engines_in_lock_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark("scaling", f"{NETWORKS}{EARLY}--env=lsp/PointMass-v0 --capacity=1_000 --lock-step", monkeypatch)
     assert len(re.findall(r"\d+ updates/s, +\d+\.\d\d times one environment's", capsys.readouterr().out)) == 5
 
 
+@pytest.mark.slow
 def test_prioritized_in_the_loop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark("prioritized", "--only=loop --capacity=16_384 --rounds=1 --calls=1", monkeypatch)
+    arguments = f"{NETWORKS}{EARLY}--only=loop --capacity=16_384 --rounds=1 --calls=1"
+    benchmark("prioritized", arguments, monkeypatch)
     assert len(re.findall(r"prioritized to uniform: \d+\.\d\dx", capsys.readouterr().out)) == 2
 
 
 PEERS = [sys.executable, str(FOLDER / "peers.py"), "--env=lsp/PointMass-v0", "--capacity=600", "--warmup=600"]
 
 
+@pytest.mark.slow
 def test_our_side_of_the_comparison_with_peers() -> None:
     environment = os.environ | {"PYTHONPATH": str(FOLDER.parent)}
     result = subprocess.run(

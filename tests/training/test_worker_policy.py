@@ -12,8 +12,8 @@ from lsp import agents, packing
 from lsp.agents import stack
 from lsp.training.device import Stream, act, stream_key
 from lsp.training.worker_policy import JaxPolicy, make_policy
-from tests.agents.test_stack import make_layer
 from tests.support.builders import SPEC, make_batch, tiny_config
+from tests.support.layers import make_layer
 
 CONFIG = tiny_config(**{"replay.kind": "prioritized", "replay.initial": "td", "executors.count": 6})
 ROWS = packing.pack(make_batch(np.random.default_rng(0), 40).transitions)
