@@ -37,9 +37,7 @@ def test_imports_are_read_wherever_they_stand(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     for name in ("__init__", "types", "run", "guarded", "losses", "deep/__init__", "deep/inside"):
         (tmp_path / f"{name}.py").touch()
-    (tmp_path / "run.py").write_text(
-        "import sys\ndef main():\n    import lsp.deep.inside\n    from lsp import losses\n"
-    )
+    (tmp_path / "run.py").write_text("def main():\n    import sys, lsp.deep.inside\n    from lsp import losses\n")
     (tmp_path / "deep/inside.py").write_text(
         "from lsp import types\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lsp import guarded\n"
     )
