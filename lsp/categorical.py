@@ -88,7 +88,7 @@ def n_step_reward(rewards: Array, entropy_costs: Array, gamma: float) -> Array:
 
 
 def project(atoms: Array, probs: Array, support: Array) -> Array:
-    """The distribution of `probs` on `atoms`, brought onto the support by linear interpolation.
+    """The distribution of `probs` on `atoms`, projected onto the support by linear interpolation.
 
         F_i = sum_j p_j * clip((z_{i+1} - y_j) / (z_{i+1} - z_i), 0, 1),     m_i = F_i - F_{i-1},     F_0 = 0
 

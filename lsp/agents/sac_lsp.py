@@ -113,9 +113,9 @@ def _init(parts: Parts, spec: EnvSpec, key: Key) -> LearnerState:
 
 
 def _observe(parts: Parts, state: LearnerState, chunk: Transition, returns: Array) -> LearnerState:
-    """Fold newly collected rows [n, ...] into the statistics; `returns` f32[n]: each row's discounted return so far.
+    """Fold newly collected transitions [n, ...] into the statistics; `returns` f32[n]: their discounted returns so far.
 
-    Of tasks with goals, a row counts twice: with the goal it had, and with the one it achieved, as replay may show it.
+    Of tasks with goals, a transition counts twice: with its goal, and with the one it achieved, as replay may show it.
     """
     actor, seen = state.actor, chunk.observation
     if chunk.outcome is not None:
@@ -141,8 +141,8 @@ def _alpha(actor: ActorParams, params: Params) -> Array:
     return jnp.exp(params["log_alpha"]) / support.scale(actor)
 
 
-def _encode(encode: Encode, params: ActorParams, rows: Transition) -> tuple[Transition, Array]:
-    return encode(params.layers, rows)
+def _encode(encode: Encode, params: ActorParams, transitions: Transition) -> tuple[Transition, Array]:
+    return encode(params.layers, transitions)
 
 
 def _act(parts: Parts, params: ActorParams, observation: Array, key: Key) -> ActionSample:

@@ -1,6 +1,6 @@
 """A support that widens itself: where probability piles up on its edges, a unit of the atoms becomes twice as large.
 
-Rewards and temperature are divided by the scale, and the critics' output layers are brought onto the wider atoms, so
+Rewards and temperature are divided by the scale, and the critics' output layers are moved to the wider atoms, so
 that predictions mean the same return before and after. It is part of the update, hence of the state: neither the
 cadence of logging nor a resumed run changes when it happens.
 """

@@ -39,12 +39,12 @@ def test_presets(preset: str, critic: dict[str, Any]) -> None:
 @lru_cache
 def learned(preset: str, law: str, priority: str = "td") -> tuple[UpdateInfo, UpdateInfo, Any]:
     """What the first and the last of 200 updates on one batch reported, and the batch's priorities afterwards."""
-    laws: dict[str, Any] = {"kind": "categorical", "law": law, "learning_rate": 0.01, "logit_scale": 1.0}
+    critic: dict[str, Any] = {"kind": "categorical", "law": law, "learning_rate": 0.01, "logit_scale": 1.0}
     if (preset, law) == ("modern", "soft"):
-        laws |= {"num_atoms": 101, "v_min": -2000.0, "v_max": 2000.0, "support": "symexp"}
+        critic |= {"num_atoms": 101, "v_min": -2000.0, "v_max": 2000.0, "support": "symexp"}
     else:
-        laws |= {"num_atoms": 21, "v_min": -20.0, "v_max": 20.0, "support": "even"}
-    changes = {f"critic.{name}": value for name, value in laws.items()}
+        critic |= {"num_atoms": 21, "v_min": -20.0, "v_max": 20.0, "support": "even"}
+    changes = {f"critic.{name}": value for name, value in critic.items()}
     changes |= {"replay.priority": priority, "reward_scale": 1.0}
     agent = sac_lsp.make_agent(tiny_config(preset, **changes), SPEC)
 
@@ -74,7 +74,7 @@ def test_updates_fit_the_targets(case: tuple[str, str, str]) -> None:
 
 @pytest.mark.parametrize("case", CASES[:2])
 def test_priorities_are_what_replay_asks_for(case: tuple[str, str, str]) -> None:
-    """Mean |TD error| of the laws' means, or the mean divergence: in the report, the metric of that name."""
+    """Mean |TD error| of the means, or the mean divergence: in the report, the metric of that name."""
     _, info, ranked = learned(*case)
     name = {"td": "td_error", "kl": "distribution_kl"}[case[-1]]
     assert info.priorities.shape == ranked.shape == (16,)
@@ -82,7 +82,7 @@ def test_priorities_are_what_replay_asks_for(case: tuple[str, str, str]) -> None
     assert np.all(ranked >= 0)
 
 
-def test_a_fresh_law_is_around_zero() -> None:
+def test_a_new_distribution_is_around_zero() -> None:
     """On 101 atoms up to 2000, random logits would start the critics at means of some 100."""
     first, _, _ = learned(*CASES[0])
     assert abs(first.metrics["q"]) < 1e-2
@@ -91,7 +91,7 @@ def test_a_fresh_law_is_around_zero() -> None:
 
 
 def test_the_study_s_loss_as_written_forgets_the_return() -> None:
-    """After as many updates its laws are all but uniform, at the middle of the support whatever the reward."""
+    """After as many updates its distributions are all but uniform, at the middle of the support whatever the reward."""
     first, info, _ = learned("dissertation", "as_written")
     assert first.metrics["distribution_entropy"] < info.metrics["distribution_entropy"]
     assert info.metrics["distribution_entropy"] > 0.97 * np.log(21)

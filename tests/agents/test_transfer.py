@@ -112,12 +112,12 @@ def test_the_policy_is_the_same_at_growth(kind: str) -> None:
 def test_what_is_kept_and_what_is_reinitialised(kind: str) -> None:
     g = grown(kind)
     before, after = g.segments(g.old.actor.params), g.segments(g.state.actor.params)
-    begins = {"modern": {"policy"}, "flat": set()}.get(kind, {"policy", "critic", "value"} & set(before))
-    assert {name for name in before if np.any(before[name] != after[name])} == begins
+    is_new = {"modern": {"policy"}, "flat": set()}.get(kind, {"policy", "critic", "value"} & set(before))
+    assert {name for name in before if np.any(before[name] != after[name])} == is_new
     for moment in ("mu", "nu"):
         old, new = (g.segments(getattr(state.opt_state[0], moment)) for state in (g.old, g.state))
-        assert {name for name in new if name in begins and np.any(new[name])} == set()
-        assert all(np.array_equal(old[name], new[name]) for name in set(before) - begins)
+        assert {name for name in new if name in is_new and np.any(new[name])} == set()
+        assert all(np.array_equal(old[name], new[name]) for name in set(before) - is_new)
     kept = g.config.growth.keep_critics
     assert np.array_equal(g.old.actor.target, g.state.actor.target) == kept
     for name in ("observation_stats", "return_stats"):

@@ -1,6 +1,6 @@
 """What a kind of critics is: two ensembles of value functions, and a head that says what their outputs mean.
 
-Axes: K critics, B rows, S observation, A action, N outputs. Every function is pure.
+Axes: K critics, B batch, S observation, A action, N outputs. Every function is pure.
 
 A kind may keep a `State` beside its trained parameters, for each ensemble: any pytree of arrays, such as running
 statistics or a second copy of the parameters; `()` where there is nothing. It is part of the learner's state
@@ -47,7 +47,8 @@ class Head(NamedTuple):
     target: Callable[[Array, Array, Array, Array], Target]  # next outputs [K, B, N], reward, discount, entropy cost [B]
     loss: Callable[[State, Array, Target, Array], Fit]  # state, outputs [K, B, N], target, weights [B]
     value_loss: Callable[[Array, Array, Array, Array], Array]  # outputs of V [B, N] and Q [K, B, N], cost, weights [B]
-    widens: bool = False  # whether outputs are on a support that widens itself (`lsp.agents.support`)
+    # Whether outputs are on a support that widens itself (`lsp.agents.support`). A state cannot depend on its atoms.
+    widens: bool = False
 
 
 class Critics(NamedTuple):

@@ -33,8 +33,9 @@ def _target(config: CriticConfig, outputs: Array, reward: Array, discount: Array
 def _loss(config: CriticConfig, state: State, outputs: Array, target: Array, weights: Array) -> Fit:
     loss, td_errors = losses.critic_loss(outputs[..., 0], target, weights, config.loss)
     errors = jnp.abs(td_errors)
+    priorities = jnp.mean(errors, axis=0)
     returns = {"target": jnp.mean(target), "td_error": jnp.mean(errors)}
-    return Fit(loss, jnp.mean(errors, axis=0), state, metrics={}, returns=returns)
+    return Fit(loss, priorities, state, metrics={}, returns=returns)
 
 
 def _value_loss(config: Config, value: Array, outputs: Array, entropy_cost: Array, weights: Array) -> Array:
