@@ -127,6 +127,16 @@ def test_help_shows_the_values_of_the_preset(capsys: pytest.CaptureFixture[str])
     assert "Defaults shown are those of --agent=sac_lsp --preset=dissertation." in study
 
 
+@pytest.mark.parametrize("columns", [60, 90, 200])
+def test_help_is_as_wide_as_the_terminal(columns: int, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Up to 120 columns; only flags and their choices are never broken."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        cli.parse(["--help"])
+    texts = [line for line in capsys.readouterr().out.splitlines() if not line.lstrip().startswith("--")]
+    assert min(columns, 120) - 20 < max(map(len, texts)) <= min(columns, 120)
+
+
 def test_help_needs_no_device_and_no_time() -> None:
     script = [sys.executable, "-c", HELP_WITHOUT_DEVICE]
     result = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from lsp.envs import EnvironmentFault
 from lsp.grid import command as grid
 from lsp.report import command as report
 from lsp.storage.checkpoint import CheckpointError
-from lsp.training.run import Diverged
+from lsp.training.divergence import Diverged
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from lsp.config import ConfigError
-from lsp.envs import make, spec_of
+from lsp.config import Config, ConfigError
+from lsp.envs import env_spec, make, make_env, spec_of
 from lsp.types import EnvSpec
 
 VECTOR = spaces.Box(-1.0, 1.0, (3,))
@@ -137,3 +137,13 @@ def test_making_environments_imports_neither_jax_nor_mujoco_until_needed():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert result.stdout.strip() == "[False, False]"
+
+
+def test_the_environment_of_a_configuration() -> None:
+    config = Config(env="lsp/Reacher2D-v0", env_kwargs='{"max_episode_steps": 9}')
+    spec = env_spec(config)
+    assert spec._replace(goals=None) == spec_of(make("lsp/Reacher2D-v0"))._replace(goals=None)
+    assert spec.goals.max_episode_steps == 9
+    assert spec_of(make_env(config, max_episode_steps=4)).goals.max_episode_steps == 4
+    with pytest.raises(ConfigError, match="did you mean lsp/PointMass-v0"):
+        env_spec(Config(env="lsp/PontMass-v0"))

@@ -1,4 +1,4 @@
-"""Groups of executors do what one group does; a group that is lost comes back, and no row counts twice."""
+"""Groups of executors do what one group does; a group that is lost comes back, and no transition counts twice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsp.config import ExecutorsConfig
+from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault, env_spec
 from lsp.executors.inproc import InProcess, make_group
-from lsp.executors.worker_pool import WorkerDied, WorkerPool, split
+from lsp.executors.worker_pool import Service, WorkerDied, WorkerPool, split
 from lsp.types import ActionSample
 from tests.support.workers import maker
 
@@ -185,3 +185,20 @@ def test_one_that_falls_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_a_state_of_others() -> None:
     with pytest.raises(ValueError, match="a state of 4 executors for 5"):
         groups(2).set_state({"executors": [{}] * 4, "origins": np.zeros((4, 3), int)})
+
+
+def test_a_service_makes_late_and_answers_with_known_exceptions() -> None:
+    """What cannot be made, and what cannot be done, is an answer; a defect is not."""
+
+    def fail() -> Any:
+        raise ConfigError("no such thing")
+
+    assert str(Service(fail).answer("reset")) == "no such thing"
+    service = Service(lambda: make_group(MAKER, range(2), 0))
+    np.testing.assert_array_equal(service.answer("reset"), make_group(MAKER, range(2), 0).reset())
+    assert service.answer("set_reward", "2*env") is None
+    assert isinstance(service.answer("set_reward", "no_such:thing"), ConfigError)
+    with pytest.raises(AttributeError):
+        service.answer("no_such_request")
+    service.close()
+    Service(fail).close()
