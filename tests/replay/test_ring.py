@@ -80,7 +80,7 @@ def test_gather_gives_back_what_was_added() -> None:
 
 
 def test_chunk_larger_than_the_ring() -> None:
-    with pytest.raises(ValueError, match="a chunk of 6 rows does not fit a replay of 5"):
+    with pytest.raises(ValueError, match="a chunk of 6 transitions does not fit a replay of 5"):
         fill(5, [6])
 
 
