@@ -32,7 +32,7 @@ def test_conditioner_of_a_fresh_layer(separate_nets: bool, key: jax.Array) -> No
     untouched, embedding = np.ones((ROWS, 2), np.float32), np.ones((ROWS, 3), np.float32)
 
     def outputs(zero_init: bool, bias_std: float) -> tuple[np.ndarray, np.ndarray]:
-        net = Conditioner(400, (6,), "tanh", separate_nets, zero_init, bias_std)
+        net = Conditioner((("shift", 400), ("log_scale", 400)), (6,), "tanh", separate_nets, zero_init, bias_std)
         return jax.jit(lambda key: net.init_with_output(key, untouched, embedding)[0])(key)
 
     for zeros in outputs(True, 1.0):
@@ -48,11 +48,21 @@ def test_separate_nets_share_nothing(rng: np.random.Generator) -> None:
     """The shift's gradient reaches no parameter of the log-scale, and reaches half of the shared net's output."""
     untouched, embedding = rng.normal(size=(ROWS, 2)), rng.normal(size=(ROWS, 3))
     for separate in (True, False):
-        net = Conditioner(2, (6,), separate_nets=separate)
+        net = Conditioner((("shift", 2), ("log_scale", 2)), (6,), separate_nets=separate)
         params = random_params(lambda key, net=net: net.init(key, untouched, embedding)["params"], rng)
         gradient = jax.jit(jax.grad(lambda p, net=net: net.apply({"params": p}, untouched, embedding)[0].sum()))(params)
         names = {name for name, tree in gradient.items() if any(np.any(leaf) for leaf in jax.tree.leaves(tree))}
         assert names == ({"shift_hidden", "shift_out"} if separate else {"both_hidden", "both_out"})
+
+
+def test_outputs_of_many_sizes_are_those_of_one_row(rng: np.random.Generator) -> None:
+    untouched, embedding = rng.normal(size=(ROWS, 2)), rng.normal(size=(ROWS, 3))
+    whole, parts = Conditioner((("all", 6),), (5,)), Conditioner((("a", 3), ("b", 1), ("c", 2)), (5,))
+    params = random_params(lambda key: whole.init(key, untouched, embedding)["params"], rng)
+    (row,) = whole.apply({"params": params}, untouched, embedding)
+    found = parts.apply({"params": params}, untouched, embedding)
+    assert [part.shape for part in found] == [(ROWS, 3), (ROWS, 1), (ROWS, 2)]
+    np.testing.assert_array_equal(np.concatenate(found, axis=-1), row)
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])

@@ -2,7 +2,7 @@
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,54 +11,18 @@ import pytest
 
 from lsp import flows
 from lsp.flows import make_real_nvp
-from lsp.types import Flow
 from tests.support import reference
 from tests.support.builders import FLOWS, random_params
+from tests.support.flows import ROWS, Case, log_det_error, make_case, round_trip_error
 
-OBSERVATION_DIM, ROWS = 4, 32
-
-
-class Case(NamedTuple):
-    """A flow with random parameters, some inputs, and everything its laws speak of."""
-
-    flow: Flow
-    params: Any
-    latent: np.ndarray
-    observation: np.ndarray
-    action: np.ndarray
-    log_det: np.ndarray
-    latent_again: np.ndarray
-    inverse_log_det: np.ndarray
-    jacobian: np.ndarray
+OBSERVATION_DIM = 4
 
 
 @lru_cache
 def case(action_dim: int, preset: str = "modern", num_couplings: int = 2, x64: bool = True) -> Case:
     """Compile once for all tests that ask for the same flow."""
-    rng = np.random.default_rng(action_dim + 100 * num_couplings)
     flow = make_real_nvp(OBSERVATION_DIM, action_dim, **FLOWS[preset], num_couplings=num_couplings)
-    params = random_params(flow.init, rng)
-    latent, observation = rng.normal(size=(ROWS, action_dim)), rng.normal(size=(ROWS, OBSERVATION_DIM))
-
-    def forward(latent: jax.Array, observation: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        action, log_det = flow.forward_and_log_det(params, latent, observation)
-        return action, (action, log_det, *flow.inverse_and_log_det(params, action, observation))
-
-    with jax.enable_x64(x64):
-        jacobian, results = jax.jit(jax.vmap(jax.jacfwd(forward, has_aux=True)))(latent, observation)
-    return Case(flow, params, latent, observation, *map(np.asarray, results), np.asarray(jacobian))
-
-
-def round_trip_error(c: Case) -> float:
-    """Largest |f^-1(f(h)) - h| in units of 1 + |h|."""
-    return np.max(np.abs(c.latent_again - c.latent) / (1 + np.linalg.norm(c.latent, axis=-1, keepdims=True)))
-
-
-def log_det_error(c: Case) -> float:
-    sign, expected = np.linalg.slogdet(c.jacobian.astype(np.float64))
-    assert np.all(sign == 1)
-    assert np.std(expected) > 0.01
-    return np.max(np.abs(c.log_det - expected))
+    return make_case(flow, OBSERVATION_DIM, seed=action_dim + 100 * num_couplings, x64=x64)
 
 
 PRESETS = pytest.mark.parametrize("preset", FLOWS)

@@ -19,16 +19,21 @@ def mlp(params: dict[str, Any], x: np.ndarray, activation: str) -> np.ndarray:
     return x
 
 
-def real_nvp_forward(
+def couplings_forward(
     params: dict[str, Any],
     latent: np.ndarray,
     observation: np.ndarray,
     *,
     num_couplings: int,
-    max_log_scale: float,
     activation: str,
+    nets: Sequence[str],
+    bijector: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]],
 ) -> tuple[np.ndarray, float]:
-    """One latent [A] through affine couplings that scale and shift the first half, the second, the first, ..."""
+    """One latent [A] through couplings that change the first half, the second, the first, ...
+
+    `nets` names the conditioner's networks where each of its outputs has its own; `bijector` maps all outputs in a row
+    and the half that changes to the changed half and the log-determinant.
+    """
     embedding = mlp(params["embedding"], observation, "relu")
     half = len(latent) // 2
     values, log_det = latent.astype(np.float64), 0.0
@@ -36,19 +41,81 @@ def real_nvp_forward(
         first = i % 2 == 0 and half > 0
         changed, kept = (values[:half], values[half:]) if first else (values[half:], values[:half])
         inputs = np.concatenate([kept, embedding])
-        nets = params[f"coupling_{i}"]
+        conditioner = params[f"coupling_{i}"]
         outputs = [
-            dense(nets[f"{name}_out"], mlp(nets[f"{name}_hidden"], inputs, activation))
-            for name in ("shift", "log_scale", "both")
-            if f"{name}_out" in nets
+            dense(conditioner[f"{name}_out"], mlp(conditioner[f"{name}_hidden"], inputs, activation))
+            for name in (*nets, "both")
+            if f"{name}_out" in conditioner
         ]
-        shift, log_scale = np.split(np.concatenate(outputs), 2)
+        changed, change = bijector(np.concatenate(outputs), changed)
+        values = np.concatenate([changed, kept] if first else [kept, changed])
+        log_det += change
+    return values, log_det
+
+
+def real_nvp_forward(
+    params: dict[str, Any], latent: np.ndarray, observation: np.ndarray, *, max_log_scale: float, **options: Any
+) -> tuple[np.ndarray, float]:
+    """One latent [A] through couplings that scale and shift."""
+
+    def affine(outputs: np.ndarray, changed: np.ndarray) -> tuple[np.ndarray, float]:
+        shift, log_scale = np.split(outputs, 2)
         if math.isfinite(max_log_scale):
             log_scale = max_log_scale * np.tanh(log_scale / max_log_scale)
-        changed = changed * np.exp(log_scale) + shift
-        values = np.concatenate([changed, kept] if first else [kept, changed])
-        log_det += float(np.sum(log_scale))
-    return values, log_det
+        return changed * np.exp(log_scale) + shift, float(np.sum(log_scale))
+
+    return couplings_forward(params, latent, observation, nets=("shift", "log_scale"), bijector=affine, **options)
+
+
+def spline_forward(
+    params: dict[str, Any],
+    latent: np.ndarray,
+    observation: np.ndarray,
+    *,
+    max_log_scale: float,
+    num_bins: int,
+    tail_bound: float,
+    **options: Any,
+) -> tuple[np.ndarray, float]:
+    """One latent [A] through couplings that bend each number by a rational-quadratic spline."""
+
+    def bend(outputs: np.ndarray, changed: np.ndarray) -> tuple[np.ndarray, float]:
+        if math.isfinite(max_log_scale):
+            outputs = max_log_scale * np.tanh(outputs / max_log_scale)
+        n = len(changed) * num_bins
+        widths, heights, slopes = (part.reshape(len(changed), -1) for part in np.split(outputs, [n, 2 * n]))
+        rows = zip(changed, widths, heights, slopes, strict=True)
+        bent = [rational_quadratic(*row, tail_bound) for row in rows]
+        return np.array([y for y, _ in bent]), sum(math.log(slope) for _, slope in bent)
+
+    return couplings_forward(
+        params, latent, observation, nets=("widths", "heights", "slopes"), bijector=bend, **options
+    )
+
+
+def rational_quadratic(
+    x: float, widths: np.ndarray, heights: np.ndarray, slopes: np.ndarray, bound: float
+) -> tuple[float, float]:
+    """Durkan et al. (2019), Eq. 4 and 5: a number and the slope there; no bin below a thousandth of the whole."""
+    if abs(x) >= bound:
+        return x, 1.0
+    least = 1e-3
+
+    def ends(logits: np.ndarray) -> list[float]:
+        total, found = sum(math.exp(logit) for logit in logits), [-bound]
+        for logit in logits:
+            found.append(found[-1] + 2 * bound * (least + (1 - len(logits) * least) * math.exp(logit) / total))
+        return found
+
+    xs, ys = ends(widths), ends(heights)
+    zero = math.log(math.expm1(1 - least))  # at which the softplus is 1 - least
+    ds = [1.0, *(least + math.log1p(math.exp(slope + zero)) for slope in slopes), 1.0]
+    k = max(i for i in range(len(widths)) if xs[i] <= x)
+    width, height = xs[k + 1] - xs[k], ys[k + 1] - ys[k]
+    s, z = height / width, (x - xs[k]) / width
+    bottom = s + (ds[k + 1] + ds[k] - 2 * s) * z * (1 - z)
+    y = ys[k] + height * (s * z**2 + ds[k] * z * (1 - z)) / bottom
+    return y, s**2 * (ds[k + 1] * z**2 + 2 * s * z * (1 - z) + ds[k] * (1 - z) ** 2) / bottom**2
 
 
 class Step(NamedTuple):
