@@ -76,6 +76,13 @@ def test_every_seed_is_a_run(straight: Path, tmp_path: Path) -> None:
     assert other[-1]["q"] != lines[-1]["q"]
 
 
+def test_one_seed_of_several_is_the_single_run(tmp_path: Path) -> None:
+    """`--seeds=1` differs from a single run by its folder: bit for bit, growth included."""
+    assert run.main(command(tmp_path / "single", seed=3, **WHOLE)) == 0
+    assert run.main(command(tmp_path / "seeds", seed=3, seeds=1, **WHOLE)) == 0
+    assert_same_run(tmp_path / "single", tmp_path / "seeds" / "seed_3")
+
+
 def test_a_seed_goes_on_alone(straight: Path, tmp_path: Path) -> None:
     shutil.copytree(straight / "seed_3", tmp_path / "seed_3")
     assert run.main([f"--resume={tmp_path / 'seed_3'}", "--steps=244"]) == 0
