@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     import jax
 
-    from lsp.config import Config
+    from lsp.config import StageConfig
 
     Array = jax.Array
     Key = jax.Array
@@ -127,7 +127,7 @@ class Recipe(NamedTuple):
 
     agent: Agent
     replay: Replay
-    config: "Config"
+    config: "StageConfig"  # as the layer in training has it
 
 
 class Episode(NamedTuple):

@@ -11,7 +11,7 @@ from lsp.agents import learner, stack
 from lsp.agents.critics import Critics, Ensemble, Head, make_critics
 from lsp.agents.policy import Policy, make_policy
 from lsp.agents.stack import Layer
-from lsp.config import Config
+from lsp.config import StageConfig
 from lsp.flows.registry import make_flow
 from lsp.types import EnvSpec, Flow, Key
 
@@ -19,7 +19,7 @@ from lsp.types import EnvSpec, Flow, Key
 class Parts(NamedTuple):
     """What the agent's functions are made of."""
 
-    config: Config
+    config: StageConfig
     flow: Flow
     layers: Sequence[Layer]  # frozen, below the flow, bottom first
     policy: Policy
@@ -43,7 +43,7 @@ class _Networks(NamedTuple):
     init_critic_states: Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def _make_networks(config: Config, spec: EnvSpec) -> _Networks:
+def _make_networks(config: StageConfig, spec: EnvSpec) -> _Networks:
     flow, critics = make_flow(config.flow, spec), make_critics(config)
     observation, action = jnp.zeros(spec.observation_dim), jnp.zeros(spec.action_dim)
 
@@ -64,12 +64,14 @@ def _make_networks(config: Config, spec: EnvSpec) -> _Networks:
     return _Networks(flow, critics, init, init_critic_states)
 
 
-def make_flat(config: Config, spec: EnvSpec) -> learner.FlatParams:
+def make_flat(config: StageConfig, spec: EnvSpec) -> learner.FlatParams:
     """The vector of all trained parameters: networks by name, whatever layers lie below."""
     return learner.make_flat_params(_make_networks(config, spec).init)
 
 
-def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), reinitialised: Sequence[str] = ()) -> Parts:
+def make_parts(
+    config: StageConfig, spec: EnvSpec, layers: Sequence[Layer] = (), reinitialised: Sequence[str] = ()
+) -> Parts:
     """The networks, flow and optimizer that a configuration asks for, on top of frozen `layers`.
 
     `reinitialised` names the networks that were new when the latest layer was grown, where the others' optimizer
@@ -102,6 +104,6 @@ def make_parts(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), rein
     )
 
 
-def bootstrap_name(config: Config) -> str:
+def bootstrap_name(config: StageConfig) -> str:
     """The network whose Polyak average the targets use."""
     return "value" if config.critic.value_network else "critic"

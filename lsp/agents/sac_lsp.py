@@ -20,7 +20,7 @@ from lsp.agents.learner import ActorParams, LearnerState
 from lsp.agents.parts import Parts, bootstrap_name, make_parts
 from lsp.agents.policy import Observed, PolicySample, divergence
 from lsp.agents.stack import Encode, Layer, make_encode
-from lsp.config import Config
+from lsp.config import StageConfig
 from lsp.types import ActionSample, Agent, Array, Batch, EnvSpec, Key, Params, Transition, UpdateInfo
 
 
@@ -57,7 +57,9 @@ class Prediction(NamedTuple):
     reward_factor: Array  # f32[] of raw rewards
 
 
-def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), reinitialised: Sequence[str] = ()) -> Agent:
+def make_agent(
+    config: StageConfig, spec: EnvSpec, layers: Sequence[Layer] = (), reinitialised: Sequence[str] = ()
+) -> Agent:
     """Build the agent for environments of the given sizes, on top of frozen `layers`, bottom first.
 
     `reinitialised` names the networks that are new with this layer, where the others are kept (`lsp.agents.transfer`).
@@ -81,7 +83,7 @@ def make_agent(config: Config, spec: EnvSpec, layers: Sequence[Layer] = (), rein
 
 
 def make_predictor(
-    config: Config, spec: EnvSpec, layers: Sequence[Layer] = ()
+    config: StageConfig, spec: EnvSpec, layers: Sequence[Layer] = ()
 ) -> Callable[[ActorParams, Array, Array], Prediction]:
     """What critics say of the action at a latent [..., A]; arguments as of `make_agent`."""
     parts = make_parts(config, spec, layers)

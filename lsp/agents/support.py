@@ -16,7 +16,7 @@ from lsp.agents.critics import Head
 from lsp.agents.critics.categorical import make_support
 from lsp.agents.learner import ActorParams, FlatParams, LearnerState, SupportRange
 from lsp.agents.parts import Parts
-from lsp.config import Config
+from lsp.config import StageConfig
 from lsp.types import Array
 
 WINDOW = 1_000  # updates
@@ -29,7 +29,7 @@ def init(head: Head) -> SupportRange | None:
     return SupportRange(jnp.ones(()), jnp.zeros(())) if head.widens else None
 
 
-def plain_reward_factor(config: Config, actor: ActorParams) -> Array | float:
+def plain_reward_factor(config: StageConfig, actor: ActorParams) -> Array | float:
     """Scaled reward that a unit of reward is, f32[] or a number."""
     if not config.normalize.rewards:
         return config.reward_scale

@@ -14,7 +14,7 @@ from lsp.agents import learner
 from lsp.agents.learner import FlatParams, LearnerState
 from lsp.agents.parts import make_flat
 from lsp.agents.stack import Layer
-from lsp.config import Config
+from lsp.config import Config, StageConfig
 from lsp.hierarchy import Frozen
 from lsp.types import Array, EnvSpec, Key, Recipe, ReplayState
 
@@ -27,7 +27,7 @@ def reinitialised(config: Config) -> tuple[str, ...]:
     return ("policy",) * growth.add_layer + (() if growth.keep_critics else CRITICS)
 
 
-def freeze(config: Config, spec: EnvSpec, state: LearnerState) -> Layer:
+def freeze(config: StageConfig, spec: EnvSpec, state: LearnerState) -> Layer:
     """The layer in training as it stands, `config` being its own: parameters, and statistics of observations."""
     params = learner.segment(make_flat(config, spec), state.actor.params, "policy")
     values = Frozen(params, state.actor.observation_stats)

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 
 from lsp.config import critic, executors, schema, stages
 from lsp.config.critic import CriticConfig as CriticConfig
@@ -96,6 +96,13 @@ class Config(stages.LayersConfig):
     """Environment steps between checkpoints; 0 keeps only the last."""
     milestone_every: Natural = 500_000
     """Checkpoints at multiples of this many steps are kept for good, without their replay; 0 keeps none."""
+
+
+StageConfig = NewType("StageConfig", Config)
+"""A configuration as one layer trains under it: what `lsp.config.stages.of_stage` makes of that of the whole run.
+
+Its fields are the same, so that only the type checker can tell whether a function was handed the right one.
+"""
 
 
 def dissertation(config: Config) -> Config:

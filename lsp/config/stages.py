@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lsp.config.reward_terms import FORM, OWN, parse, readable
 from lsp.config.schema import Count, Natural, NonNegative, Positive, PositiveOrInf
 
 if TYPE_CHECKING:
-    from lsp.config import Config
+    from lsp.config import Config, StageConfig
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def extended(values: Mapping[str, Any], steps: int) -> dict[str, Any]:
     return {**values, "steps": steps, "layer_steps": [*first, longer]}
 
 
-def of_stage(config: "Config", stage: int, depth: int) -> "Config":
+def of_stage(config: "Config", stage: int, depth: int) -> "StageConfig":
     """The configuration as the layer of one stage, with `depth` layers below it, trains under it."""
     growth = config.growth
     if stage > 0 or depth > 0:  # random actions would be no better than those of the layers below
@@ -162,4 +162,4 @@ def of_stage(config: "Config", stage: int, depth: int) -> "Config":
         linear = growth.linear_embedding or config.flow.linear_embedding
         flow = dataclasses.replace(config.flow, zero_init=growth.identity, linear_embedding=linear)
         config = dataclasses.replace(config, flow=flow)
-    return config
+    return cast("StageConfig", config)

@@ -11,7 +11,7 @@ from lsp import agents
 from lsp.agents import stack, transfer
 from lsp.agents.parts import make_flat
 from lsp.agents.stack import Layer
-from lsp.config import Config, stages
+from lsp.config import Config, StageConfig, stages
 from lsp.replay.reencode import reencode
 from lsp.storage import layer_files
 from lsp.training.device import Device, RunState, Stream, example_transition, stream_key
@@ -72,7 +72,7 @@ def from_host(record: dict[str, Any]) -> Stage:
     return Stage(record["number"], tuple(map(stack.from_description, record["layers"])), record["dropped"])
 
 
-def freeze(stage: Stage, config: Config, spec: EnvSpec, agent: State) -> tuple[Layer, ...]:
+def freeze(stage: Stage, config: StageConfig, spec: EnvSpec, agent: State) -> tuple[Layer, ...]:
     """The frozen layers, and that in training as it stands: `config` of the stage, `agent` the learner's."""
     layers = transfer.with_values(stage.layers, agent)
     return (*layers, transfer.freeze(config, spec, agent))
@@ -106,7 +106,7 @@ class Step(NamedTuple):
         return partial(transfer.warm_up, make_flat(self.recipe.config, spec), self.recipe)
 
 
-def prepare(config: Config, stage: Stage, old: Config, spec: EnvSpec, agent: State, updates: int) -> Step:
+def prepare(config: Config, stage: Stage, old: StageConfig, spec: EnvSpec, agent: State, updates: int) -> Step:
     """What comes after `stage`.
 
     Args:

@@ -13,11 +13,11 @@ from jax.lax import stop_gradient
 
 from lsp import categorical
 from lsp.agents.critics.protocol import Fit, Head, State
-from lsp.config import Config
+from lsp.config import StageConfig
 from lsp.types import Array
 
 
-def make_head(config: Config, support: Array) -> Head:
+def make_head(config: StageConfig, support: Array) -> Head:
     """The head of categorical critics on the atoms `support` [N]."""
     return Head(
         values=lambda outputs: categorical.mean(jax.nn.softmax(outputs), support),
@@ -28,7 +28,7 @@ def make_head(config: Config, support: Array) -> Head:
 
 
 def _target(
-    config: Config, support: Array, outputs: Array, reward: Array, discount: Array, entropy_cost: Array
+    config: StageConfig, support: Array, outputs: Array, reward: Array, discount: Array, entropy_cost: Array
 ) -> Array:
     probs = categorical.join(jax.nn.softmax(outputs), support, config.critic.target)
     return stop_gradient(reward[..., None] + discount[..., None] * (probs - entropy_cost[..., None]))
@@ -44,7 +44,7 @@ def _loss(state: State, outputs: Array, target: Array, weights: Array) -> Fit:
 
 
 def _value_loss(
-    config: Config, support: Array, value: Array, outputs: Array, entropy_cost: Array, weights: Array
+    config: StageConfig, support: Array, value: Array, outputs: Array, entropy_cost: Array, weights: Array
 ) -> Array:
     joined = categorical.join(jax.nn.softmax(stop_gradient(outputs)), support, config.policy.q)
     target = stop_gradient(joined - entropy_cost[..., None])

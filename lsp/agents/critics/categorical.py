@@ -12,7 +12,7 @@ from lsp import categorical
 from lsp.agents.critics import as_written
 from lsp.agents.critics.perceptrons import make_perceptrons
 from lsp.agents.critics.protocol import Critics, Fit, Head, State
-from lsp.config import Config, CriticConfig
+from lsp.config import CriticConfig, StageConfig
 from lsp.types import Array
 
 INITIAL_DEPTH = 10.0
@@ -25,7 +25,7 @@ class DistributionTarget(NamedTuple):
     clipped: Array  # f32[B] or [K, B] probability that was outside the support
 
 
-def make(config: Config) -> Critics:
+def make(config: StageConfig) -> Critics:
     """Categorical critics as a configuration asks for them; N atoms."""
     with jax.ensure_compile_time_eval():  # the start of a grown layer is traced, and this with it
         support = make_support(config.critic)
@@ -35,7 +35,7 @@ def make(config: Config) -> Critics:
     return Critics(head, *make_perceptrons(config.critic, support.size, initial, config.critic.logit_scale))
 
 
-def _make_head(config: Config, support: Array) -> Head:
+def _make_head(config: StageConfig, support: Array) -> Head:
     return Head(
         values=lambda outputs: categorical.mean(jax.nn.softmax(outputs), support),
         target=partial(_target, config.critic, support),
@@ -75,7 +75,7 @@ def _on_support(config: CriticConfig, support: Array, atoms: Array, probs: Array
 
 
 def _loss(
-    config: Config, support: Array, state: State, outputs: Array, target: DistributionTarget, weights: Array
+    config: StageConfig, support: Array, state: State, outputs: Array, target: DistributionTarget, weights: Array
 ) -> Fit:
     wanted, coupled = target.probs, target.probs.ndim < outputs.ndim
     cross_entropy = categorical.cross_entropy(jnp.broadcast_to(wanted, outputs.shape), outputs)
@@ -98,7 +98,7 @@ def _loss(
 
 
 def _value_loss(
-    config: Config, support: Array, value: Array, outputs: Array, entropy_cost: Array, weights: Array
+    config: StageConfig, support: Array, value: Array, outputs: Array, entropy_cost: Array, weights: Array
 ) -> Array:
     probs = categorical.join(jax.nn.softmax(stop_gradient(outputs)), support, config.policy.q)
     cost = stop_gradient(entropy_cost)

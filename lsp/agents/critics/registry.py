@@ -4,14 +4,14 @@ import importlib
 from typing import Protocol, cast
 
 from lsp.agents.critics.protocol import Critics
-from lsp.config import Config
+from lsp.config import StageConfig
 from lsp.config.registries import CRITICS as CRITICS
 
 
 class CriticKind(Protocol):
     """What the module of a kind must have."""
 
-    def make(self, config: Config) -> Critics:
+    def make(self, config: StageConfig) -> Critics:
         """The critics that a configuration asks for."""
 
 
@@ -20,6 +20,6 @@ def find(kind: str) -> CriticKind:
     return cast(CriticKind, importlib.import_module(CRITICS[kind]))
 
 
-def make_critics(config: Config) -> Critics:
+def make_critics(config: StageConfig) -> Critics:
     """The critics that a configuration asks for, of its kind."""
     return find(config.critic.kind).make(config)

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from lsp import losses
 from lsp.agents.critics.perceptrons import make_perceptrons
 from lsp.agents.critics.protocol import Critics, Fit, Head, State
-from lsp.config import Config, CriticConfig
+from lsp.config import CriticConfig, StageConfig
 from lsp.types import Array
 
 
-def make(config: Config) -> Critics:
+def make(config: StageConfig) -> Critics:
     """Scalar critics, N = 1 output each, as a configuration asks for them."""
     head = Head(
         values=lambda outputs: outputs[..., 0],
@@ -38,6 +38,6 @@ def _loss(config: CriticConfig, state: State, outputs: Array, target: Array, wei
     return Fit(loss, priorities, state, metrics={}, returns=returns)
 
 
-def _value_loss(config: Config, value: Array, outputs: Array, entropy_cost: Array, weights: Array) -> Array:
+def _value_loss(config: StageConfig, value: Array, outputs: Array, entropy_cost: Array, weights: Array) -> Array:
     q = losses.join(outputs[..., 0], config.policy.q)
     return losses.value_loss(value[..., 0], q, entropy_cost, weights)
