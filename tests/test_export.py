@@ -29,10 +29,13 @@ assert "lsp" not in sys.modules
 """
 
 
-@pytest.fixture(scope="module", params=[("modern", 2), ("dissertation", 1)])
+RUNS = [("modern", 2, "real_nvp"), ("dissertation", 1, "real_nvp"), ("modern", 2, "spline")]
+
+
+@pytest.fixture(scope="module", params=RUNS)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    preset, layers = request.param
-    return untrained(tmp_path_factory.mktemp("runs") / "run", preset, layers=layers)
+    preset, layers, kind = request.param
+    return untrained(tmp_path_factory.mktemp("runs") / "run", preset, layers=layers, **{"flow.kind": kind})
 
 
 def test_is_the_agent(run: Path, rng: np.random.Generator) -> None:

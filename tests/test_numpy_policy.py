@@ -2,15 +2,18 @@
 
 import ast
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lsp import numpy_policy
-from lsp.flows import make_real_nvp
+from lsp import hierarchy, numpy_policy
+from lsp.config import FlowConfig
+from lsp.flows import make_real_nvp, registry
 from lsp.numpy_policy import NumpyPolicy
+from lsp.types import EnvSpec
 from tests.support.builders import FLOWS, random_params
 
 S = 3
@@ -23,7 +26,10 @@ def named(tree: Any, prefix: str) -> dict[str, np.ndarray]:
 
 
 def make(kind: str, action_dim: int, rng: np.random.Generator, layers: int = 1, **more: Any) -> tuple[Any, ...]:
-    """A flow, its layers' parameters, and the NumPy policy of them, whose bounds are -1 and 1."""
+    """A real-NVP, its layers' parameters, and the NumPy policy of them, whose bounds are -1 and 1.
+
+    Described as by versions whose flows were of one kind, for what they exported still loads.
+    """
     options = FLOWS[kind] | {"num_couplings": 3} | more
     flow = make_real_nvp(S, action_dim, **options)
     stack = [random_params(flow.init, rng) for _ in range(layers)]
@@ -56,6 +62,39 @@ def test_equals_the_flow(kind: str, action_dim: int, activate_last: bool, rng: n
     np.testing.assert_allclose(policy.squashed(s, latent), np.tanh(action), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(policy.squashed(s, middle, layer=0), np.tanh(action), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(policy.at_latent(s[0], latent[0]), np.tanh(action)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"separate_nets": True, "max_log_scale": math.inf, "linear_embedding": True}])
+@pytest.mark.parametrize("action_dim", [1, 3])
+def test_equals_a_spline_on_a_real_nvp(action_dim: int, options: dict[str, Any], rng: np.random.Generator) -> None:
+    """And beyond the spline's interval."""
+    bottom, top = (
+        FlowConfig(kind=kind, hidden_sizes=(8,), embedding_sizes=(8, 4), tail_bound=2.0, num_bins=4, **options)
+        for kind in ("real_nvp", "spline")
+    )
+    spec = EnvSpec(S, action_dim)
+    flows = [registry.make_flow(config, spec) for config in (bottom, top)]
+    stack = [random_params(flow.init, rng) for flow in flows]
+    description = {
+        "format": 1, "observation_dim": S, "action_dim": action_dim,
+        "low": [-1.0] * action_dim, "high": [1.0] * action_dim,
+        "layers": [{"observation_dim": S, **registry.describe(config)} for config in (bottom, top)],
+    }  # fmt: skip
+    weights = {name: leaf for i, params in enumerate(stack) for name, leaf in named(params, str(i)).items()}
+    policy = NumpyPolicy(json.loads(json.dumps(description)), weights)
+    s = rng.normal(size=(40, S)).astype(np.float32)
+    latent = rng.normal(0.0, 2.0, (40, action_dim)).astype(np.float32)
+    assert np.any(np.abs(latent) > 2)
+    action, _ = hierarchy.decode(flows, stack, latent, s)
+    np.testing.assert_allclose(policy.squashed(s, latent), np.tanh(action), rtol=1e-4, atol=1e-5)
+    assert policy.squashed(s, latent).dtype == np.float32
+
+
+def test_an_unknown_kind_is_named(rng: np.random.Generator) -> None:
+    _, _, policy = make("modern", 2, rng)
+    (layer,) = policy.description["layers"]
+    with pytest.raises(ValueError, match="a layer's flow is of kind glow, this file has real_nvp, spline"):
+        NumpyPolicy(policy.description | {"layers": [layer | {"kind": "glow"}]}, policy.weights)
 
 
 def test_bounds_and_statistics(rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsp import run
+from lsp import export, run
 from lsp.storage import checkpoint, layer_files, metrics
 from tests.support.runs import assert_same_run, assert_same_state, command, newest, records, signal_at, snapshot
 from tests.support.runs import compiled_once as compiled_once
@@ -124,6 +124,27 @@ def test_the_study_s_growth_on_layers_of_another_run(straight: Path, tmp_path: P
     assert updates[80] == updates[120] == 30  # learning waits for 50 steps of the new layer
     assert updates[200] == 30 + 70
     assert checkpoint.load(newest(whole))[1]["replay_size"] == 120
+
+
+def test_flows_of_other_kinds_grow_on_each_other(straight: Path, tmp_path: Path) -> None:
+    """Splines on real-NVPs, a spline on a spline, a real-NVP on splines; the last policy is exported."""
+    growing, splines, mixed = GROWING | {"layer-steps": "104,96", "layers": 2}, tmp_path / "splines", tmp_path / "mixed"
+    assert run.main(flags(splines, **growing | {"from-layers": straight, "flow.kind": "spline"})) == 0
+    assert run.main(flags(mixed, **growing | {"from-layers": splines})) == 0
+    layers = layer_files.load(mixed)
+    assert [layer.config.kind for layer in layers] == ["real_nvp"] * 2 + ["spline"] * 2 + ["real_nvp"] * 2
+    for folder in (splines, mixed):
+        assert all(line["dropped"] == 0 for line in metrics.read(folder / "metrics.jsonl"))
+        evaluations = [line for line in metrics.read(folder / "eval.jsonl") if line["step"] == 104]
+        before, after = evaluations[:2], evaluations[2:]
+        for old, new in zip(before, after, strict=True):  # the new layer starts as the identity
+            np.testing.assert_allclose(new["returns"], old["returns"], rtol=1e-3)
+    actor = export.load_actor(mixed)
+    spec = actor.spec
+    rng = np.random.default_rng(0)
+    s, latent = (rng.normal(size=(6, n)).astype(np.float32) for n in (spec.observation_dim, spec.action_dim))
+    expected = np.asarray(actor.agent.act_latent(actor.params, s, latent).env_action)
+    np.testing.assert_allclose(export.to_numpy(actor).squashed(s, latent), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_controls_run(straight: Path, tmp_path: Path) -> None:
