@@ -31,6 +31,7 @@ def event(name: str, at: int) -> str:
     return json.dumps({"event": name, "at": at, "max_episode_steps": 40})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "at", "message"),
     [
@@ -76,6 +77,7 @@ def test_environment_that_does_not_fit(kind: str, message: str, tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [
@@ -117,6 +119,7 @@ def test_unwritable(place: str, tmp_path: Path, capfd: Any) -> None:
     assert (tmp_path / "file").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_disk_full(tmp_path: Path, capfd: Any) -> None:
     """A limit on the size of files stands for the full disk: the replay, which grows, is what no longer fits."""
     folder = tmp_path / "run"
@@ -236,6 +239,7 @@ def test_resume_of_a_damaged_run(name: str, folder: Path, capfd: Any) -> None:
     assert snapshot(folder) == left
 
 
+@pytest.mark.slow
 def test_the_checkpoint_before_a_damaged_one(folder: Path, finished: Path, capfd: Any) -> None:
     """What the error says to do works, and leads to where the undamaged run was."""
     rewrite(rows, flip)(folder)

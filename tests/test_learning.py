@@ -49,7 +49,7 @@ def two_modes(x: Array) -> Array:
 
 TASKS = (quadratic, two_modes)
 
-pytestmark = pytest.mark.usefixtures("compiled_fully")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fully")]
 
 
 class Learned(NamedTuple):

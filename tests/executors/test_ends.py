@@ -17,8 +17,8 @@ from lsp.storage import checkpoint
 from tests.support.processes import ROOT, SHARED, gone
 from tests.support.runs import command, compiled_once, newest  # noqa: F401  # a fixture
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-ENGINES = [pytest.param("process"), pytest.param("ray", marks=pytest.mark.slow)]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
+ENGINES = ["process", "ray"]
 OPTIONS: dict[str, Any] = {
     "agent": "distributed_prioritized",
     "block": 2,

@@ -192,6 +192,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["exit", "raise", "hang", signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None:
     """However the learner ends; signals other than SIGKILL go to its workers too, as from a terminal.

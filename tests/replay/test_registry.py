@@ -72,6 +72,7 @@ def test_an_unknown_kind_of_a_file_is_refused() -> None:
         validate(from_dict(to_dict(presets()) | {"replay.kind": "newest"}))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_another_kind_trains_and_resumes(newest: str, tmp_path: Path) -> None:
     """One line in the registry is all that it takes."""

@@ -138,6 +138,7 @@ def statistics(folder: Path) -> np.ndarray:
     return np.concatenate([learner[f".actor.critic_states['critic'].{name}"] for name in ("mean", "variance")])
 
 
+@pytest.mark.slow
 def test_a_run_stopped_and_resumed_is_the_run_that_was_not(straight: Path, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
     assert run.main(command(folder, **POINT_MASS | {"layer-steps": "120,60"})) == 0
@@ -147,6 +148,7 @@ def test_a_run_stopped_and_resumed_is_the_run_that_was_not(straight: Path, tmp_p
     assert_same_state(straight, folder)
 
 
+@pytest.mark.slow
 def test_a_seed_among_many_is_its_single_run(straight: Path, tmp_path: Path) -> None:
     """Up to rounding, which growth and 200 updates make larger."""
     assert run.main(command(tmp_path / "many", **POINT_MASS, seeds=2)) == 0
