@@ -110,6 +110,7 @@ class Replay(NamedTuple):
     dump: Callable[[ReplayState, int], Any]  # for a checkpoint: the pytree cut down to its `size` filled rows
     load: Callable[[Any], ReplayState]  # inverse of `dump`
     metrics: Callable[[ReplayState, Batch], dict[str, Array]]  # what a person needs to trust the sampling
+    refused: Callable[[ReplayState], Array]  # i32[] priorities so far that were not finite: a learner that diverged
     ranks_new: bool = False  # whether `add` wants the TD errors of new transitions; else the caller gives it inf
 
 

@@ -81,7 +81,7 @@ def test_environment_that_does_not_fit(kind: str, message: str, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [
-        ({"log_every": 4, "checkpoint_every": 40}, "critic_loss is nan"),
+        ({"log_every": 4, "checkpoint_every": 40}, "actor.params is nan"),
         ({"log_every": 500, "checkpoint_every": 40}, "actor.params is nan"),  # the environment is handed NaN
         ({"log_every": 500, "checkpoint_every": 4}, "actor.params is nan"),  # a checkpoint is due before that
     ],

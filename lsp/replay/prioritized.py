@@ -101,6 +101,7 @@ def _make(config: ReplayConfig, beta: Schedule) -> Replay:
         dump=_dump,
         load=partial(_load, config),
         metrics=partial(_metrics, config, beta),
+        refused=lambda state: state.bad,
         ranks_new=config.initial == "td",
     )
 

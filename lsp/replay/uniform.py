@@ -52,4 +52,5 @@ def make_uniform(capacity: int, batch_size: int) -> Replay:
         dump=ring.dump,
         load=lambda dumped: ring.load(dumped, capacity),
         metrics=metrics,
+        refused=lambda state: jnp.zeros((), jnp.int32),  # it has no use for priorities
     )

@@ -80,6 +80,7 @@ class Run:
         evaluations: list[dict[str, Any]] = []
         self.recent += episodes
         if crossed(before, step, config.log_every):
+            self._require_sound()
             outputs.write_metrics(self._metrics_line())
             self.recent = []
         ended = step >= config.steps or growth.due(config, self.stage, step)
@@ -125,11 +126,14 @@ class Run:
         line = {"step": seed.step, "updates": seed.updates, "seconds": round(self._elapsed(), 3)}
         line |= {"layer": len(self.stage.layers), "dropped": self.stage.dropped}
         line |= {"episodes": len(self.recent)} | summarize(self.recent) | self._loop.metrics(seed)
-        line |= seed.executors.stats()
-        self._require_finite({name: line[name] for name in ("critic_loss", "policy_loss", "q") if name in line})
-        if line.get("bad_priorities", 0.0) > 0:
-            raise divergence.diverged("a TD error is not finite", seed.step, self.dir)
-        return line
+        return line | seed.executors.stats()
+
+    def _require_sound(self) -> None:
+        """Raise Diverged where the learner, or an error that it made, is not finite."""
+        state = self._state
+        self._require_finite(state.agent)
+        if self._recipe.replay.refused(state.replay) > 0:
+            raise divergence.diverged("a TD error is not finite", self.seed.step, self.dir)
 
     def require_finite_agent(self) -> None:
         """Raise Diverged, naming the first leaf of the learner that is not finite."""

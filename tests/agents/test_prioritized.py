@@ -184,9 +184,15 @@ def test_a_run_goes_on_exactly(overrides: dict[str, Any], tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("compiled_once")
 def test_an_error_that_is_not_finite_ends_the_run(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
-    """Even one that no other metric of the line shows."""
-    metrics = Loop.metrics
-    monkeypatch.setattr(Loop, "metrics", lambda loop, seed: metrics(loop, seed) | {"bad_priorities": 1.0})
+    """Even one after which all parameters are finite: replay counts those that it refused."""
+    answer = Loop.answer
+
+    def answer_and_refuse(loop: Loop, seeds: Any) -> None:
+        answer(loop, seeds)
+        state = loop.device.state
+        loop.device.state = state._replace(replay=state.replay._replace(counts=state.replay.counts.at[1].set(1)))
+
+    monkeypatch.setattr(Loop, "answer", answer_and_refuse)
     assert run.main(command(tmp_path / "run", agent="prioritized", steps=140, replay__capacity=60)) == 1
     message = capfd.readouterr().err.splitlines()[-1]
     assert message.startswith("lsp: error: training diverged: a TD error is not finite at step 20; checkpoints in ")
