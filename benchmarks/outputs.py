@@ -22,8 +22,8 @@ from timing import alternate, core_share, ratio
 
 from lsp.agents import presets
 from lsp.config import Config
-from lsp.storage.metrics import Progress
 from lsp.storage.outputs import Outputs
+from lsp.training.progress import Progress
 from lsp.training.run import Run
 from lsp.training.session import Session
 

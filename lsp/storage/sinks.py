@@ -28,7 +28,7 @@ class TensorBoard:
     """Event files in `run_dir/tensorboard`; look at them with `tensorboard --logdir runs`."""
 
     def __init__(self, run_dir: Path, step: int) -> None:
-        """Go on at environment step `step`: later points of an earlier session are purged."""
+        """Continue at environment step `step`: later points of an earlier session are purged."""
         import tensorboardX
 
         folder = str(run_dir / "tensorboard")
@@ -48,24 +48,24 @@ class WandB:
     """A run of Weights & Biases in project `lsp`; WANDB_MODE=offline keeps it in `run_dir/wandb` for `wandb sync`."""
 
     def __init__(self, run_dir: Path, config: Mapping[str, Any]) -> None:
-        """Begin the run that bears the folder's name, or go on with that of an earlier session of it."""
+        """Start the run named after the folder, or continue that of an earlier session of it."""
         import wandb
 
-        noted = run_dir / "wandb" / "run_id"
-        # A sweep's seeds have short names that other sweeps have, too.
+        id_file = run_dir / "wandb" / "run_id"
+        # The folders of several seeds are named seed_0, seed_1, ... wherever they lie.
         name = run_dir.name if not run_dir.name.startswith("seed_") else f"{run_dir.parent.name}_{run_dir.name}"
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "lsp"),
             name=name,
-            id=noted.read_text() if noted.exists() else None,
+            id=id_file.read_text() if id_file.exists() else None,
             resume="allow",
             dir=str(run_dir),
             config=dict(config),
             reinit="create_new",  # a process may train many seeds
             settings=wandb.Settings(silent=True, console="off"),
         )
-        noted.parent.mkdir(exist_ok=True)
-        noted.write_text(self._run.id)
+        id_file.parent.mkdir(exist_ok=True)
+        id_file.write_text(self._run.id)
         self._run.define_metric("*", step_metric="environment_step")
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -86,7 +86,7 @@ def check(track: Sequence[str]) -> None:
 
 
 def make(track: Sequence[str], run_dir: Path, config: Mapping[str, Any], step: int) -> list[Sink]:
-    """The sinks that `--track` names, for a run that begins or goes on at environment step `step`."""
+    """The sinks that `--track` names, for a run that starts or continues at environment step `step`."""
     made: list[Sink] = []
     if "tensorboard" in track:
         made.append(TensorBoard(run_dir, step))

@@ -14,7 +14,6 @@ from lsp.config import Config, stages, to_dict
 from lsp.executors import factory
 from lsp.executors.episodes import summarize
 from lsp.storage import checkpoint, layer_files
-from lsp.storage.metrics import crossed
 from lsp.storage.outputs import Outputs
 from lsp.training import divergence, growth, resuming
 from lsp.training.device import RunState, Stream, stream_key
@@ -196,3 +195,8 @@ class Run:
     def close(self) -> None:
         """Close every environment of its executors."""
         self.seed.executors.close()
+
+
+def crossed(before: int, now: int, interval: int) -> bool:
+    """Whether a multiple of `interval` lies in (before, now]; never for 0."""
+    return interval > 0 and now // interval > before // interval

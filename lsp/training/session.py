@@ -22,7 +22,6 @@ from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import EnvironmentFault
 from lsp.executors.factory import check_rewards
 from lsp.storage import checkpoint, provenance, sinks
-from lsp.storage.metrics import Progress
 from lsp.storage.outputs import Outputs
 from lsp.storage.run_folder import locked, parse_config, read_document, write_document
 from lsp.training import growth, memory
@@ -34,6 +33,7 @@ from lsp.training.growth import Stage
 from lsp.training.interrupt import Interrupt
 from lsp.training.loop import Loop, TrainingLoop
 from lsp.training.pipelined import ActBeforeUpdates
+from lsp.training.progress import Progress
 from lsp.training.resuming import overridden
 from lsp.training.run import Run, env_seeds, make_executors
 from lsp.training.seed import Seed

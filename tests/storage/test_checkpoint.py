@@ -101,7 +101,7 @@ def test_round_trip_of_a_bare_array_and_of_nothing(tmp_path: Path) -> None:
     assert host_values == {}
 
 
-def test_random_generator_goes_on(saved: Path) -> None:
+def test_random_generator_continues(saved: Path) -> None:
     resumed, reference = np.random.PCG64(), np.random.PCG64(3)
     resumed.state = checkpoint.load(saved)[1]["random"]
     assert np.random.Generator(resumed).random() == np.random.Generator(reference).random()
@@ -247,13 +247,12 @@ def five(root: Path) -> None:
         checkpoint.save(root, step, {"learner": jnp.int32(step), "replay": np.zeros(9)}, {"step": step})
 
 
-def test_latest_is_the_highest_number_not_the_last_in_the_alphabet(tmp_path: Path) -> None:
-    assert checkpoint.latest(tmp_path / "absent") is None
+def test_steps_ascend_by_number_not_by_alphabet(tmp_path: Path) -> None:
+    assert checkpoint.steps(tmp_path / "absent") == []
     five(tmp_path)
     (tmp_path / "999").mkdir()
     (tmp_path / ".300.partial").mkdir()
     assert checkpoint.steps(tmp_path) == [9, 20, 100, 150, 200]
-    assert checkpoint.latest(tmp_path) == tmp_path / "200"
 
 
 def test_prune(tmp_path: Path) -> None:

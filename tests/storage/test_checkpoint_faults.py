@@ -126,7 +126,7 @@ def die_at_every_call(root: Path) -> None:
 @pytest.mark.parametrize("fault", [kill_at_random, die_at_every_call])
 def test_killed_while_saving(tmp_path: Path, fault: Callable[[Path], None]) -> None:
     # In a process of its own, because this one has JAX's threads, which a fork would not bring along.
-    command = [sys.executable, "-m", "tests.test_checkpoint_faults", fault.__name__, str(tmp_path)]
+    command = [sys.executable, "-m", "tests.storage.test_checkpoint_faults", fault.__name__, str(tmp_path)]
     result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
 

@@ -1,9 +1,7 @@
-"""Lines of JSON come back as written, also after a kill; the bar is cheap, and readable where there is no terminal."""
+"""Lines of JSON come back as written, also after a kill."""
 
-import io
 import json
 import math
-import timeit
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +9,7 @@ import numpy as np
 import pytest
 
 from lsp.storage import metrics
-from lsp.storage.metrics import JsonLines, Progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Clock:
-    """A clock that moves when told to."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr(metrics.time, "monotonic", lambda: self.now)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+from lsp.storage.metrics import JsonLines
 
 
 def strict(text: str) -> Any:
@@ -137,87 +117,3 @@ def test_truncate_refuses_an_offset_that_is_not_its_own(tmp_path: Path) -> None:
             lines.truncate(offset)
     lines.close()
     assert metrics.read(lines.path) == [{"step": 1}]
-
-
-def test_plain_lines(clock: Clock) -> None:
-    stream = io.StringIO()
-    progress = Progress(300_000, initial=100_000, stream=stream, seconds=10)
-    for second in range(1, 25):
-        clock.now += 1
-        progress.update(100_000 + 1_000 * second, [700.0, 768.0] if second > 5 else [])
-        progress.update(100_000 + 1_000 * second, [700.0, 768.0])
-    progress.note("evaluation: 800")
-    progress.close()
-    progress.close()
-    assert stream.getvalue().splitlines() == [
-        "  110,000/300,000 steps  1,000 steps/s  return 734",
-        "  120,000/300,000 steps  1,000 steps/s  return 734  3 min left",
-        "evaluation: 800",
-        "  124,000/300,000 steps  1,000 steps/s  return 734  3 min left",
-    ]
-
-
-def test_nothing_is_left_at_the_end(clock: Clock) -> None:
-    stream = io.StringIO()
-    progress = Progress(30, stream=stream, seconds=1)
-    for step in (10, 20, 30):
-        clock.now += 1
-        progress.update(step, [])
-    assert stream.getvalue().splitlines() == [
-        "  10/30 steps  10 steps/s",
-        "  20/30 steps  10 steps/s  1 s left",
-        "  30/30 steps  10 steps/s",
-    ]
-
-
-def test_plain_lines_without_episodes_or_movement(clock: Clock) -> None:
-    stream = io.StringIO()
-    progress = Progress(100, stream=stream, seconds=1)
-    clock.now += 1
-    progress.update(0, [])
-    progress.close()
-    assert stream.getvalue() == "  0/100 steps  0 steps/s\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (90_000, "25.0 h")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert metrics._duration(seconds) == text
-
-
-def test_bar_on_a_terminal() -> None:
-    stream = Terminal()
-    progress = Progress(200, initial=50, stream=stream)
-    progress.update(60, [1.0])  # not due
-    assert "60.0/200" not in stream.getvalue()
-    progress.note("layer 2 begins")
-    progress.update(80, [5.0, 7.0])
-    progress.close()
-    shown = stream.getvalue()
-    assert "return 6.00" in shown
-    assert "80.0/200" in shown
-    before, note, after = shown.partition("layer 2 begins\n")
-    assert before.endswith(" \r")  # the bar was wiped first
-    assert note
-    assert "50.0/200" in after  # and drawn again
-
-
-@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["plain", "terminal"])
-def test_an_update_that_shows_nothing_is_cheap(stream: io.StringIO) -> None:
-    progress = Progress(10**9, stream=stream, seconds=1e6)
-    returns = [1.0] * 100
-    shown = len(stream.getvalue())
-    best = min(timeit.repeat(lambda: progress.update(1, returns), number=2_000, repeat=20)) / 2_000
-    assert best < 2e-6
-    assert len(stream.getvalue()) - shown < 1_000
-    progress.close()
-
-
-@pytest.mark.parametrize("interval", [0, 1, 3, 7, 100])
-def test_crossed(interval: int) -> None:
-    for before in range(20):
-        for now in range(before, before + 9):
-            multiples = [step for step in range(before + 1, now + 1) if interval and step % interval == 0]
-            assert metrics.crossed(before, now, interval) == bool(multiples)

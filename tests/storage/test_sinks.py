@@ -58,10 +58,10 @@ def test_tensorboard(tmp_path: Path) -> None:
 
 
 def test_wandb_offline(tmp_path: Path, monkeypatch: Any) -> None:
-    """Two runs at once, as a sweep has them; in offline mode each leaves a file to be synced."""
+    """Two runs at once, as of several seeds; in offline mode each leaves a file to be synced."""
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    folders = [tmp_path / "sweep" / f"seed_{seed}" for seed in (0, 1)]
+    folders = [tmp_path / "seeds" / f"seed_{seed}" for seed in (0, 1)]
     for folder in folders:
         folder.mkdir(parents=True)
     opened = [sinks.make(["wandb"], folder, {"seed": 0}, 0)[0] for folder in folders]

@@ -12,7 +12,7 @@ from lsp import cli, run
 from lsp.config import Config
 from lsp.storage import checkpoint, metrics, run_folder
 from lsp.training import session
-from lsp.training.run import env_seeds
+from lsp.training.run import crossed, env_seeds
 from tests.support.runs import (
     assert_same_run,
     assert_same_state,
@@ -183,3 +183,11 @@ def test_seeds() -> None:
     assert env_seeds(configs[0], "collect", 3) == found["collect"][0][:3]
     changed = dataclasses.replace(configs[0], steps=7)
     assert env_seeds(changed, "evaluate", 10) == found["evaluate"][0]
+
+
+@pytest.mark.parametrize("interval", [0, 1, 3, 7, 100])
+def test_crossed(interval: int) -> None:
+    for before in range(20):
+        for now in range(before, before + 9):
+            multiples = [step for step in range(before + 1, now + 1) if interval and step % interval == 0]
+            assert crossed(before, now, interval) == bool(multiples)
