@@ -23,8 +23,8 @@ KEY = jax.random.key(0)
 @pytest.mark.parametrize(
     ("preset", "critic"),
     [
-        ("modern", MODERN | {"law": "soft", "logit_scale": 0.1}),
-        ("dissertation", STUDY | {"law": "as_written", "logit_scale": 1.0}),
+        ("modern", MODERN | {"distribution_target": "soft", "logit_scale": 0.1}),
+        ("dissertation", STUDY | {"distribution_target": "as_written", "logit_scale": 1.0}),
     ],
 )
 def test_presets(preset: str, critic: dict[str, Any]) -> None:
@@ -37,10 +37,11 @@ def test_presets(preset: str, critic: dict[str, Any]) -> None:
 
 
 @lru_cache
-def learned(preset: str, law: str, priority: str = "td") -> tuple[UpdateInfo, UpdateInfo, Any]:
+def learned(preset: str, target: str, priority: str = "td") -> tuple[UpdateInfo, UpdateInfo, Any]:
     """What the first and the last of 200 updates on one batch reported, and the batch's priorities afterwards."""
-    critic: dict[str, Any] = {"kind": "categorical", "law": law, "learning_rate": 0.01, "logit_scale": 1.0}
-    if (preset, law) == ("modern", "soft"):
+    critic: dict[str, Any] = {"kind": "categorical", "distribution_target": target}
+    critic |= {"learning_rate": 0.01, "logit_scale": 1.0}
+    if (preset, target) == ("modern", "soft"):
         critic |= {"num_atoms": 101, "v_min": -2000.0, "v_max": 2000.0, "support": "symexp"}
     else:
         critic |= {"num_atoms": 21, "v_min": -20.0, "v_max": 20.0, "support": "even"}

@@ -60,7 +60,10 @@ SWITCHES: dict[str, Any] = {
     "normalize.observations": False,
     "normalize.rewards": True,
 }
-OF_LAWS = {f"critic.{name}": "categorical" for name in ("num_atoms", "support", "v_min", "v_max", "law", "logit_scale")}
+OF_DISTRIBUTIONS = {
+    f"critic.{name}": "categorical"
+    for name in ("num_atoms", "support", "v_min", "v_max", "distribution_target", "logit_scale")
+}
 
 
 def program(config: Config) -> str:
@@ -82,7 +85,7 @@ def base(value_network: bool, kind: str) -> str:
 @pytest.mark.parametrize("name", SWITCHES)
 def test_every_switch_reaches_the_program(name: str) -> None:
     value_network = name == "policy.gradient"  # V is the likelihood ratio's baseline
-    kind = OF_LAWS.get(name, "scalar")
+    kind = OF_DISTRIBUTIONS.get(name, "scalar")
     overrides = {"critic.value_network": value_network, "critic.kind": kind}
     if SWITCHES[name] is None:
         other = {"gamma": 0.5, "critic.space": "layer"}[name]

@@ -9,7 +9,7 @@ from tests.support.decision_process import GAMMA, PROCESS, learn, make_head
 
 def test_the_loss_as_written_cannot_see_the_reward_and_ends_uniform() -> None:
     """The point of the simplex nearest to r + gamma q is gamma q + (1 - gamma)/N, whatever r and the entropy cost."""
-    head = make_head(law="as_written")
+    head = make_head(distribution_target="as_written")
     rng = np.random.default_rng(0)
     logits, following = jnp.asarray(rng.normal(size=(2, 1, 8, 61)), jnp.float32)
     discount, ones = jnp.full(8, GAMMA), jnp.ones(8)
