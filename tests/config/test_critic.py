@@ -15,9 +15,15 @@ from lsp.config.critic import support_warning
         ({"kind": "categorical", "v_min": 3.0, "v_max": 2.0}, "--critic.v-max=2.0: must be above --critic.v-min=3.0"),
         ({"target": "cdf_max"}, "--critic.target=cdf_max: must be min or mean, or add --critic.kind=categorical"),
         ({"target": "independent"}, "--critic.target=independent: must be min or mean, or add"),
-        ({"distribution_target": "hl_gauss", "support": "symexp"}, "--critic.support=symexp: must be even or adaptive"),
+        (
+            {"distribution_target": "hl_gauss", "support": "symexp"},
+            "--critic.support=symexp: must be even or adaptive with",
+        ),
         ({"support": "adaptive", "v_min": 1.0}, "--critic.v-min=1.0: must be 0 or less, and --critic.v-max 0 or more"),
-        ({"distribution_target": "as_written"}, "--critic.support=adaptive: must be even or symexp with"),
+        (
+            {"support": "adaptive", "distribution_target": "as_written"},
+            "--critic.support=adaptive: must be even or symexp with",
+        ),
         ({"target_min": 0.0, "target_max": -50.0}, "--critic.target-max=-50.0: must be above --critic.target-min=0.0"),
         ({"kind": "categorical", "target_max": 0.0}, "--critic.target-min=-inf: must be -inf, as --critic.target-max"),
         ({"target_min": float("nan")}, "--critic.target-min=nan: must be a number, inf or -inf"),
