@@ -28,7 +28,7 @@ ReplayState = Any
 
 
 class GoalTask(NamedTuple):
-    """How a task judges goals. Its functions take arrays with any leading axes, NumPy's and JAX's alike."""
+    """How a task evaluates goals. Its functions take arrays with any leading axes, NumPy's and JAX's alike."""
 
     dim: int  # G, numbers in a goal
     reward: Callable[[Any, Any, Any], Any]  # goal achieved by the step [..., G], goal [..., G], env's reward [...]

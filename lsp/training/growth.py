@@ -78,7 +78,7 @@ def freeze(stage: Stage, config: StageConfig, spec: EnvSpec, agent: State) -> tu
     return (*layers, transfer.freeze(config, spec, agent))
 
 
-class Step(NamedTuple):
+class Growth(NamedTuple):
     """The step from one stage of a run to the next."""
 
     config: Config  # of the whole run, as it applies to this growth
@@ -106,7 +106,7 @@ class Step(NamedTuple):
         return partial(transfer.warm_up, make_flat(self.recipe.config, spec), self.recipe)
 
 
-def prepare(config: Config, stage: Stage, old: StageConfig, spec: EnvSpec, agent: State, updates: int) -> Step:
+def prepare(config: Config, stage: Stage, old: StageConfig, spec: EnvSpec, agent: State, updates: int) -> Growth:
     """What comes after `stage`.
 
     Args:
@@ -129,7 +129,7 @@ def prepare(config: Config, stage: Stage, old: StageConfig, spec: EnvSpec, agent
         extra_updates=growth.critic_warmup if growth.keep_replay and updates > 0 else 0,
         reward=None if same_reward else stages.reward_of(config, number),
     )
-    return Step(config, new, new.recipe(config, spec), change)
+    return Growth(config, new, new.recipe(config, spec), change)
 
 
 def keys_of(root: Key, stage: int) -> tuple[Key, Key, Key]:
@@ -179,7 +179,7 @@ def _keys_of_all(root: Key, stage: int) -> tuple[Key, Key]:
 
 
 def _reencode(
-    step: Step, device: Device, seeds: Sequence[Seed], agent: State, replay: ReplayState
+    step: Growth, device: Device, seeds: Sequence[Seed], agent: State, replay: ReplayState
 ) -> tuple[ReplayState, list[float]]:
     """Replay of all seeds in the terms of the new layer, and the share of transitions that each of `seeds` dropped.
 
