@@ -208,9 +208,8 @@ def folders_of(folder: Path) -> list[Path]:
 
 def newest_arrays(folder: Path) -> dict[str, list[np.ndarray]]:
     """All arrays of a run's newest checkpoint: the learner's, replay's and the host's."""
-    path = checkpoint.latest(folder / "checkpoints")
-    assert path is not None
-    groups, host = checkpoint.load(path)
+    root = folder / "checkpoints"
+    groups, host = checkpoint.load(root / str(checkpoint.steps(root)[-1]))
     assert sorted(groups) == ["learner", "replay"]
     arrays = {name: list(group.values()) for name, group in groups.items()}
     return arrays | {"host": [leaf for leaf in jax.tree.leaves(host) if isinstance(leaf, np.ndarray)]}

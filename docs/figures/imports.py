@@ -54,7 +54,7 @@ FAMILIES = {
     "#EADFEF": ("command line", "run", "report", "export", "video", "grid"),
 }
 INK, SMALL = "#22303C", "#5F6D7A"
-WIDTH, HEIGHT = 0.9, 0.68  # of a box, where the distances of columns and of rows are 1
+WIDTH, HEIGHT = 0.9, 0.72  # of a box, where the distances of columns and of rows are 1
 LETTERS = 36  # in a line of small print
 
 
@@ -152,7 +152,7 @@ def _draw_box(axes: Axes, box: str, place: tuple[float, float], also: Sequence[s
     look = {"boxstyle": "round,pad=0,rounding_size=0.06", "facecolor": color, "edgecolor": INK, "linewidth": 0.9}
     axes.add_patch(FancyBboxPatch((x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, zorder=3, **look))
     small = "\n".join(textwrap.wrap(f"also {', '.join(also)}", LETTERS)) if also else ""
-    heights = (0.17, 0.0, -0.2) if small else (0.1, -0.11, 0)
+    heights = (0.2, 0.03, -0.2) if small else (0.1, -0.11, 0)
     text = {"ha": "center", "va": "center", "zorder": 4}
     axes.text(x, y + heights[0], box, fontsize=11.5, fontweight="bold", color=INK, **text)
     axes.text(x, y + heights[1], ABOUT.get(box, ("", 0.0))[0], fontsize=8, color=INK, **text)
