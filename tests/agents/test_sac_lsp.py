@@ -205,7 +205,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_metrics_are_never_read_back(kind: str) -> None:
-    """Updates without metrics end at bit-identical states, priorities included; an adaptive support widens meanwhile."""
+    """Updates without metrics end at bit-identical states and priorities; an adaptive support widens meanwhile."""
     preset, changes = KINDS[kind]
     agent = sac_lsp.make_agent(tiny_config(preset, **changes), SPEC)
     start = jax.jit(agent.init)(jax.random.key(0))
