@@ -1,11 +1,31 @@
-"""The records and contracts of `lsp`. Reading this file teaches the architecture.
+"""The records and contracts of `lsp`. Reading this file teaches the architecture; `docs/architecture.md` draws it.
 
-Axes, everywhere: B batch, S observation, A action, G goal, K critics, C capacity, E executors, n rows of a chunk.
-All state is a pytree of arrays. Keys are arguments and are never stored. Functions here named are pure and bare: only
-`loop.py` and `sweep.py` apply jit, donation, vmap and pmap, so that a notebook may choose otherwise.
+Axes, everywhere: B batch, S observation, A action, G goal, K critics, N atoms, C capacity, E executors, W numbers of a
+packed transition (`lsp.packing`), n transitions of a chunk. Leading axes written `...` are free. All state is a pytree
+of arrays. Keys are arguments and are never stored.
+
+Functions named here are pure and bare, so that a notebook may choose how to transform them. Training is compiled (jit,
+donation, vmap, pmap) by `lsp.training.device` through `lsp.training.transforms` and nowhere else. Only acting outside
+of it has a plain jit of its own: evaluation, the policy of asynchronous workers, latent environments, the report's
+distributions, export.
 
 An algorithm is a bundle of functions: `Agent` learns, `Replay` remembers, `Flow` maps latents to actions and back.
-A `Recipe` is the pair that a configuration builds, and `Executors` are where experience comes from.
+A `Recipe` is what a configuration builds, and `Executors` are where experience comes from.
+
+From the bottom up; each imports only what stands above it in this list:
+
+    types       these records and contracts
+    config      the configuration: dataclasses, what they may hold, names of kinds; no JAX
+    losses, categorical, networks, normalizers, packing, xla      formulas and modules: functions of arrays
+    flows       bijections by kind, their densities; `hierarchy` stacks them
+    replay      memories by kind: ring, sum-tree, hindsight
+    agents      SAC-LSP, its critics by kind, frozen layers; one short file an extension
+    storage     what a run leaves on disk: checkpoints, frozen layers, metrics
+    envs        environments by name, the shipped tasks, latents as actions
+    executors   stepping environments: in this process, in others, on a Ray cluster
+    training    the loop over the seeds of a run: device, seed, loop, session; growth, evaluation
+    cli, commands        flags and exit statuses
+    run, report, grid, export, video                               commands: `python -m lsp.NAME`
 """
 
 from collections.abc import Callable, Sequence
@@ -60,7 +80,7 @@ class Transition(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows drawn from replay."""
+    """Transitions drawn from replay."""
 
     transitions: Transition  # leading axis [B]
     indices: Array  # i32[B] slots in the replay
@@ -79,7 +99,7 @@ class ActionSample(NamedTuple):
 class UpdateInfo(NamedTuple):
     """What an update reports. `metrics` are never read back: deleting them changes nothing."""
 
-    priorities: Array  # f32[B] new priorities of the batch's rows
+    priorities: Array  # f32[B] new priorities of the batch's transitions
     metrics: dict[str, Array]  # scalars
 
 
@@ -94,8 +114,8 @@ class Agent(NamedTuple):
     act_latent: Callable[[Params, Array, Array], ActionSample]  # at a given latent of the top layer
     act_random: Callable[[Params, Array, Key], ActionSample]  # environment action uniform in (-1, 1): the warm-up
     update: Callable[[State, Batch, Key], tuple[State, UpdateInfo]]
-    priority: Callable[[Params, Transition, Key], Array]  # f32[n], of new rows; from what `actor_params` gives
-    # Rows [n, ...] collected under the layer below -> the same for this layer, and which can be used, bool[n].
+    priority: Callable[[Params, Transition, Key], Array]  # f32[n], of new transitions; from what `actor_params` gives
+    # Transitions [n, ...] collected under the layer below -> the same for this layer, and which can be used, bool[n].
     encode: Callable[[Params, Transition], tuple[Transition, Array]] | None = None  # None: there is no layer below
 
 
@@ -107,7 +127,7 @@ class Replay(NamedTuple):
     sample: Callable[[ReplayState, Key], Batch]
     update_priorities: Callable[[ReplayState, Array, Array], ReplayState]
     size: Callable[[ReplayState], Array]  # i32[]
-    dump: Callable[[ReplayState, int], Any]  # for a checkpoint: the pytree cut down to its `size` filled rows
+    dump: Callable[[ReplayState, int], Any]  # for a checkpoint: the pytree cut down to its `size` filled slots
     load: Callable[[Any], ReplayState]  # inverse of `dump`
     metrics: Callable[[ReplayState, Batch], dict[str, Array]]  # what a person needs to trust the sampling
     refused: Callable[[ReplayState], Array]  # i32[] priorities so far that were not finite: a learner that diverged

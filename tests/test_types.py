@@ -1,12 +1,15 @@
 """Whatever the registry builds keeps the contracts of `lsp.types`, in every shape they name. Nothing is computed."""
 
+import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+import lsp.types
 from lsp import agents
 from lsp.envs import goals
 from lsp.types import ActionSample, EnvSpec, GoalTask, Recipe, Transition
@@ -90,3 +93,21 @@ def test_remembering(recipe: Recipe, count: int) -> None:
     dumped = jax.eval_shape(partial(replay.dump, size=count), memory)
     assert plain(jax.eval_shape(replay.load, dumped)) == plain(memory)
     assert sum(leaf.size for leaf in jax.tree.leaves(dumped)) < 1000 * count  # the empty rows are left out
+
+
+def test_every_axis_is_defined() -> None:
+    text = Path(lsp.types.__file__).read_text()
+    defined = re.findall(r"(?:^Axes, everywhere:|,|\n) (\w) [a-z]", text[: text.index("Leading axes")], re.MULTILINE)
+    shapes = re.findall(r"\[((?:\w|\.{3})(?:, [\w. +]+)*)\]", text)
+    assert len(shapes) > 30
+    assert {letter for shape in shapes for letter in re.findall(r"[A-Za-z]", shape)} <= set(defined)
+    assert "W" in defined
+
+
+def test_the_map_names_every_package() -> None:
+    text, root = lsp.types.__doc__ or "", Path(lsp.__file__).parent
+    packages = [path.parent.name for path in root.glob("*/__init__.py")]
+    modules = [path.stem for path in root.glob("*.py") if path.stem != "__init__"]
+    named = set(re.findall(r"\w+", text[text.index("From the bottom up") :]))
+    assert set(packages) <= named
+    assert {"dispatch", "numpy_policy"} >= set(modules) - named
