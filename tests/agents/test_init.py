@@ -21,6 +21,7 @@ BATCH = make_batch(np.random.default_rng(0))
 SWITCHES: dict[str, Any] = {
     "gamma": None,  # the executors' business: replay holds discounts
     "reward_scale": 3.0,
+    "flow.kind": "spline",
     "flow.num_couplings": 3,
     "flow.hidden_sizes": (5,),
     "flow.embedding_sizes": (5,),
@@ -31,6 +32,8 @@ SWITCHES: dict[str, Any] = {
     "flow.bias_std": 1.0,
     "flow.log_det": "approximate",
     "flow.linear_embedding": True,
+    "flow.num_bins": 4,
+    "flow.tail_bound": 2.0,
     "critic.kind": "categorical",
     "critic.num_atoms": 11,
     "critic.support": "even",
@@ -60,10 +63,13 @@ SWITCHES: dict[str, Any] = {
     "normalize.observations": False,
     "normalize.rewards": True,
 }
-OF_DISTRIBUTIONS = {
-    f"critic.{name}": "categorical"
-    for name in ("num_atoms", "support", "v_min", "v_max", "distribution_target", "logit_scale")
+OF_DISTRIBUTIONS = ("num_atoms", "support", "v_min", "v_max", "distribution_target", "logit_scale")
+NEEDS: dict[str, tuple[tuple[str, Any], ...]] = {
+    **{f"critic.{name}": (("critic.kind", "categorical"),) for name in OF_DISTRIBUTIONS},
+    **{f"flow.{name}": (("flow.kind", "spline"),) for name in ("num_bins", "tail_bound")},
+    "policy.gradient": (("critic.value_network", True),),  # V is the likelihood ratio's baseline
 }
+"""What a switch has no meaning without."""
 
 
 def program(config: Config) -> str:
@@ -78,20 +84,18 @@ def program(config: Config) -> str:
 
 
 @lru_cache
-def base(value_network: bool, kind: str) -> str:
-    return program(tiny_config(**{"critic.value_network": value_network, "critic.kind": kind}))
+def base(needs: tuple[tuple[str, Any], ...]) -> str:
+    return program(tiny_config(**dict(needs)))
 
 
 @pytest.mark.parametrize("name", SWITCHES)
 def test_every_switch_reaches_the_program(name: str) -> None:
-    value_network = name == "policy.gradient"  # V is the likelihood ratio's baseline
-    kind = OF_DISTRIBUTIONS.get(name, "scalar")
-    overrides = {"critic.value_network": value_network, "critic.kind": kind}
+    needs = NEEDS.get(name, ())
     if SWITCHES[name] is None:
         other = {"gamma": 0.5, "critic.space": "layer"}[name]
-        assert program(tiny_config(**overrides | {name: other})) == base(value_network, kind)
+        assert program(tiny_config(**dict(needs), **{name: other})) == base(needs)
     else:
-        assert program(tiny_config(**overrides | {name: SWITCHES[name]})) != base(value_network, kind)
+        assert program(tiny_config(**dict(needs), **{name: SWITCHES[name]})) != base(needs)
 
 
 def test_no_switch_is_forgotten() -> None:

@@ -21,7 +21,7 @@ def test_scalars() -> None:
         "returns": [1.0],
         "seeds": [1],
     }
-    assert sinks.scalars_of(record, "eval") == {"eval/updates": 3.0, "eval/q": 0.5, "eval/falls": 0.5}
+    assert sinks.scalars_of(record, "eval") == {"eval/updates": 3.0, "eval/q": 0.5, "eval/terminated": 0.5}
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from lsp.training.loop import Loop
 from tests.support.processes import gone
 from tests.support.runs import assert_same_state, command, compiled_once, newest, run_until, snapshot  # noqa: F401  # a fixture
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
 ALIKE: dict[str, Any] = {"agent": "distributed_prioritized", "steps": 240, "checkpoint_every": 120, "block": 2}
 LAYERS = {"layers": 2, "layer_steps": "100,140", "growth__critic_warmup": 10}
 

@@ -21,7 +21,7 @@ POINT_MASS = {
 }
 GROWING = {"layers": 2, "layer-steps": "208,96", "growth.critic-warmup": 10, "evaluation.every": 1000}
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
 
 
 def flags(folder: Path, **overrides: Any) -> list[str]:

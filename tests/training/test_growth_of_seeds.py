@@ -13,7 +13,7 @@ from tests.support.builders import tiny_config
 from tests.support.loops import POINT_MASS, Training, make_many
 from tests.support.runs import compiled_once  # noqa: F401  # a fixture
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
 
 SEEDS = (3, 1, 4)  # on two devices: the fourth place is idle
 GROWS, STEPS, WARM_UP = 38, 60, 4

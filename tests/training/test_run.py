@@ -35,7 +35,7 @@ WHOLE = {
     "milestone_every": 600,
 }
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ WHOLE = {"steps": 240, "log_every": 40, "evaluation__every": 120, "checkpoint_ev
 WHOLE |= {"layers": 2, "layer_steps": "60,180", "growth__critic_warmup": 10}
 FIRST = 30  # steps of random actions, the same to the bit in a sweep and alone
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
 
 
 class Moody(Puppet):
