@@ -20,7 +20,7 @@ from lsp.types import Array, Key
 
 BATCH = 128
 SCAN = 16
-EXPONENTS = range(12, 23, 2)
+EXPONENTS = [12, 14, 16, 18, 20, 22]
 
 
 def cycle(tree: SumTree, key: Key) -> tuple[SumTree, Array]:
@@ -57,7 +57,7 @@ def microseconds(seconds: Seconds, name: str, per_call: int) -> list[float]:
     return [statistics.median(times), min(times), max(times)]
 
 
-def plot(path: str, seconds: Seconds) -> None:
+def plot(path: str, seconds: Seconds, exponents: list[int]) -> None:
     """Cost of a cycle over the number of leaves."""
     import matplotlib as mpl
 
@@ -65,9 +65,9 @@ def plot(path: str, seconds: Seconds) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    capacities = [2**exponent for exponent in EXPONENTS]
+    capacities = [2**exponent for exponent in exponents]
     for kind, label, per_call in (("jit", "one cycle a jit", 1), ("scan", f"{SCAN} cycles a scan", SCAN)):
-        rows = [microseconds(seconds, f"{kind} {exponent}", per_call) for exponent in EXPONENTS]
+        rows = [microseconds(seconds, f"{kind} {exponent}", per_call) for exponent in exponents]
         median, low, high = zip(*rows, strict=True)
         axes.plot(capacities, median, marker="o", label=label)
         axes.fill_between(capacities, low, high, alpha=0.2)
@@ -84,13 +84,14 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
     parser.add_argument("--calls", type=int, default=100, help="calls of a variant in a turn (default 100)")
+    parser.add_argument("--exponents", type=int, nargs="+", default=EXPONENTS, help="of 2, numbers of leaves")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
     parser.add_argument("--plot", metavar="PATH", help="draw the table into this PNG file")
     args = parser.parse_args()
 
     common.announce(__doc__)
-    variants = {f"jit {exponent}": make_call(cycle, 2**exponent) for exponent in EXPONENTS}
-    variants |= {f"scan {exponent}": make_call(cycles, 2**exponent) for exponent in EXPONENTS}
+    variants = {f"jit {exponent}": make_call(cycle, 2**exponent) for exponent in args.exponents}
+    variants |= {f"scan {exponent}": make_call(cycles, 2**exponent) for exponent in args.exponents}
     seconds: Seconds = {}
     clock = time.process_time if args.cpu_time else time.perf_counter
     share = core_share(lambda: seconds.update(alternate(variants, args.rounds, args.calls, clock)))
@@ -99,15 +100,15 @@ def main() -> None:
     print(f"microseconds of {kind} time a cycle: median (least-most) of {args.rounds} rounds")
     print(f"CPU time / wall time: {share:.2f}{'' if share > 0.95 else ' (the core was shared)'}")
     print(f"{'leaves':>8}  {'one cycle a jit':>24}  {f'{SCAN} cycles a scan':>24}")
-    for exponent in EXPONENTS:
+    for exponent in args.exponents:
         row = microseconds(seconds, f"jit {exponent}", 1), microseconds(seconds, f"scan {exponent}", SCAN)
         cells = ["{:.1f} ({:.1f}-{:.1f})".format(*times) for times in row]
         print(f"{f'2^{exponent}':>8}  {cells[0]:>24}  {cells[1]:>24}")
-    for kind in ("jit", "scan"):
+    for kind in ("jit", "scan") if {16, 20} <= set(args.exponents) else ():
         median, least, most = ratio(seconds, f"{kind} 20", f"{kind} 16")
         print(f"2^20 to 2^16 leaves, {kind}: {median:.2f}x ({least:.2f}-{most:.2f})")
     if args.plot:
-        plot(args.plot, seconds)
+        plot(args.plot, seconds, args.exponents)
 
 
 if __name__ == "__main__":

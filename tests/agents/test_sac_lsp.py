@@ -203,7 +203,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+FAST = ("scalar", "adaptive")  # the others are slow tests
+
+
+@pytest.mark.parametrize("kind", [k if k in FAST else pytest.param(k, marks=pytest.mark.slow) for k in KINDS])
 def test_metrics_are_never_read_back(kind: str) -> None:
     """Updates without metrics end at bit-identical states and priorities; an adaptive support widens meanwhile."""
     preset, changes = KINDS[kind]

@@ -34,7 +34,7 @@ TOYS = {
         f"{NETWORKS}--env=lsp/PointMass-v0 --capacity=100 --seeds=2 --steps=4 --alone=4 --rounds=1",
         r"a seed to a single run: +\d+\.\d+ times",
     ),
-    "sum_tree": ("--rounds=1 --calls=1", r"2\^20 to 2\^16 leaves, scan: \d+\.\d\dx"),
+    "sum_tree": ("--exponents 5 7 --rounds=1 --calls=1", r"2\^7 +\d+\.\d \("),
     "update": (f"{NETWORKS}--observation-dim=4 --action-dim=2 --rounds=1", r"times its floor: +\d+\.\d\d"),
 }
 

@@ -24,6 +24,7 @@ def test_returns_count_the_entropy_terms_that_targets_count(rng: np.random.Gener
             assert followed[t] == pytest.approx(plain - entropy)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_a_picture_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Atoms so narrow that they widen at once: what is drawn is in units of reward, so that the return fits on them."""

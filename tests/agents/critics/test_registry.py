@@ -157,6 +157,7 @@ def test_a_seed_among_many_is_its_single_run(straight: Path, tmp_path: Path) -> 
     assert not np.allclose(first, second, rtol=0.01, atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_policy_is_exported_without_its_critics(straight: Path) -> None:
     policy = load_policy(straight)
     action = policy(np.zeros(4, np.float32))
