@@ -153,11 +153,11 @@ def lock_step(arguments: argparse.Namespace) -> None:
     for name, training in trainings.items():
         training.start()
         training.until_updated(1)
-        calls[name] = functools.partial(training.until_updated, 64)
-    seconds = alternate(calls, rounds=7, calls=2, clock=clock)
+        calls[name] = functools.partial(training.until_updated, arguments.updates)
+    seconds = alternate(calls, rounds=arguments.rounds, calls=2, clock=clock)
     for name, training in trainings.items():
         ratios = [base / ours for base, ours in zip(seconds["one environment"], seconds[name], strict=True)]
-        rate = 64 / statistics.median(seconds[name])
+        rate = arguments.updates / statistics.median(seconds[name])
         print(f"{name:28} {rate:8.0f} updates/s, {statistics.median(ratios):5.2f} times one environment's")
         training.close()
 
@@ -177,6 +177,8 @@ def main() -> None:
     options.add_argument("--preset", choices=("modern", "dissertation"), default="modern")
     options.add_argument("--capacity", type=int, default=100_000, help="rows of replay")
     options.add_argument("--lock-step", action="store_true", help="compare engines in lock-step instead")
+    options.add_argument("--rounds", type=int, default=7, help="of the comparison in lock-step")
+    options.add_argument("--updates", type=int, default=64, help="of a call of it")
     options.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu counts this process only")
     add_settings(options)
     arguments = options.parse_args()

@@ -64,7 +64,8 @@ def test_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.mark.slow
 def test_engines_in_lock_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark("scaling", f"{NETWORKS}{EARLY}--env=lsp/PointMass-v0 --capacity=1_000 --lock-step", monkeypatch)
+    arguments = f"{NETWORKS}{EARLY}--env=lsp/PointMass-v0 --capacity=1_000 --lock-step --rounds=1 --updates=8"
+    benchmark("scaling", arguments, monkeypatch)
     assert len(re.findall(r"\d+ updates/s, +\d+\.\d\d times one environment's", capsys.readouterr().out)) == 5
 
 
