@@ -185,6 +185,7 @@ def main() -> None:
     parser.add_argument("--capacity", type=int, default=2**20, help="rows, a multiple of 16,384")
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
     parser.add_argument("--calls", type=int, default=100, help="calls of a variant in a turn (default 100)")
+    parser.add_argument("--blocks", type=int, nargs="+", default=[1, 8], help="steps a dispatch of the loop")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU time, not wall time")
     parser.add_argument("--inline", action="store_true", help="run calls where they are called, not asynchronously")
     common.add_settings(parser)  # of the loop
@@ -197,7 +198,7 @@ def main() -> None:
         seconds = measure(*cycles(args.capacity), args)
         compare(seconds, ("one call", "cpprb"), ("scan", "cpprb"), ("scan, metrics", "scan"), ("scan", "scan, uniform"))
     if args.only != "cycle":
-        for block in (1, 8):
+        for block in args.blocks:
             print(f"a step of the whole loop, {block} a dispatch")
             call = partial(loop_call, capacity=args.capacity, block=block, settings=args.set)
             # The policy's own batch of uniformly drawn states has its price apart from that of the tree.

@@ -24,7 +24,8 @@ from tests.support.runs import compiled_once  # noqa: F401  # a fixture
 BATCH = make_batch(np.random.default_rng(1), size=32, discount=0.9)
 KEY = jax.random.key(5)
 SMALL = {"replay.capacity": 64, "replay.batch_size": 8}
-KINDS = pytest.mark.parametrize("kind", ["modern", "flat", "latent critics", "dissertation"])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("latent critics", "dissertation")]
+KINDS = pytest.mark.parametrize("kind", ["modern", "flat", *SLOW])
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 

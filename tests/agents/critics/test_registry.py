@@ -89,6 +89,7 @@ def test_the_state_is_what_every_update_makes_of_it(preset: str) -> None:
     assert np.abs(ranked[0] - ranked[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 def test_growth_keeps_the_state_with_the_critics_and_warming_up_moves_it(keep: bool) -> None:
     config = tiny_config(**{"critic.kind": "running", "growth.keep_critics": keep, "replay.capacity": 64})
@@ -110,6 +111,7 @@ def test_growth_keeps_the_state_with_the_critics_and_warming_up_moves_it(keep: b
     assert np.all(states(warm)["critic"].mean != states(grown)["critic"].mean)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_have_states_of_their_own() -> None:
     agent = sac_lsp.make_agent(tiny_config(**{"critic.kind": "running"}), SPEC)
     keys = jax.random.split(KEY, 2)
