@@ -73,6 +73,7 @@ def test_updates_fit_the_targets(case: tuple[str, str, str]) -> None:
     np.testing.assert_allclose(info.metrics["q"], info.metrics["target"], atol=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES[:2])
 def test_priorities_are_what_replay_asks_for(case: tuple[str, str, str]) -> None:
     """Mean |TD error| of the means, or the mean divergence: in the report, the metric of that name."""
