@@ -1,8 +1,8 @@
-"""What drawing rows in hindsight costs: 256 rows, against Stable-Baselines3's HerReplayBuffer, in alternation.
+"""What drawing a batch in hindsight costs, 256 transitions: ours and Stable-Baselines3's HerReplayBuffer by turns.
 
-Rows are of FetchPush's size, episodes of 50 steps, goals of the future, 4 for each original; both memories are full.
-Ours is timed as one call, and as it runs in training, within a scan. Pin it to one core that nobody else uses; where
-that cannot be had, add --cpu-time:
+Transitions are of FetchPush's size, episodes of 50 steps, goals of the future, 4 for each original; both memories are
+full. Ours is timed as one call, and as it runs in training, within a scan. Pin it to one core that nobody else uses;
+where that cannot be had, add --cpu-time:
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/hindsight.py
 
@@ -105,7 +105,7 @@ def main() -> None:
     seconds = alternate(variants, options.rounds, options.calls, clock)
     seconds["lsp, in a scan"] = [time / SCAN for time in seconds["lsp, in a scan"]]
     for name, times in seconds.items():
-        line = f"{name:15s} {statistics.median(times) * 1e6:8.1f} us for {BATCH} rows"
+        line = f"{name:15s} {statistics.median(times) * 1e6:8.1f} us for {BATCH} transitions"
         if "SB3" in seconds:
             line += ", {:.2f} of SB3's time ({:.2f} to {:.2f})".format(*ratio(seconds, name, "SB3"))
         print(line)

@@ -1,7 +1,7 @@
 """What prioritized replay costs: its cycle against cpprb's, and the whole training loop against uniform replay's.
 
-A cycle is: insert 1 row of the ant's size, draw 128 with importance weights, write 128 priorities; the replay is full.
-Pin it to one core that nobody else uses; where that cannot be had, add --cpu-time:
+A cycle is: insert 1 transition of the ant's size, draw 128 with importance weights, write 128 priorities; the replay
+is full. Pin it to one core that nobody else uses; where that cannot be had, add --cpu-time:
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/prioritized.py
 
@@ -36,8 +36,8 @@ ALPHA, BETA = 0.5, 0.4
 Call = Callable[[], object]
 
 
-def random_rows(rng: np.random.Generator, count: int) -> Transition:
-    """Rows of the ant's size, in memory of their own."""
+def random_transitions(rng: np.random.Generator, count: int) -> Transition:
+    """Transitions of the ant's size, in memory of their own."""
     packed = rng.standard_normal((count, LAYOUT.width), np.float32)
     return jax.tree.map(np.ascontiguousarray, LAYOUT.unpack(packed))
 
@@ -48,8 +48,8 @@ def td_errors(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def full(replay: Replay, capacity: int, rng: np.random.Generator) -> Any:
-    """The replay's state, full of rows with priorities."""
-    chunk = random_rows(rng, min(FILL, capacity))
+    """The replay's state, full of transitions with priorities."""
+    chunk = random_transitions(rng, min(FILL, capacity))
     state = jax.jit(replay.init)(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), chunk))
     add = jax.jit(replay.add, donate_argnums=0)
     huge_pages.advise(state)  # as a training loop does
@@ -79,16 +79,16 @@ def one_call(replay: Replay, with_metrics: bool, state: Any, packed: Array, prio
 
 
 def one_scan(replay: Replay, with_metrics: bool, state: Any, packed: Array, priorities: Array, step: Array) -> Any:
-    """As many cycles as there are rows and batches of priorities, as a training loop has them: rows first."""
+    """As many cycles as there are transitions and batches of priorities, as in a training loop: transitions first."""
     state = replay.add(state, LAYOUT.unpack(packed), jnp.full(len(packed), jnp.inf))
     keys = jax.random.split(jax.random.key(step), len(priorities))
     return jax.lax.scan(lambda *inputs: used(update_once(replay, with_metrics, *inputs)), state, (keys, priorities))
 
 
 def lsp_call(replay: Replay, body: Callable[..., Any], count: int, capacity: int, with_metrics: bool = False) -> Call:
-    """A call of `count` cycles with the replay donated. Rows come from the host, priorities are on the device."""
+    """A call of `count` cycles with the replay donated. Transitions come from the host."""
     rng, step = np.random.default_rng(0), 0
-    state, packed = full(replay, capacity, rng), packing.pack(random_rows(rng, count))
+    state, packed = full(replay, capacity, rng), packing.pack(random_transitions(rng, count))
     priorities = jnp.asarray(td_errors(rng, count, BATCH))
     function = jax.jit(partial(body, replay, with_metrics), donate_argnums=0)
 
@@ -109,8 +109,8 @@ def cpprb_call(capacity: int) -> Call:
     shapes = {"observation": OBSERVATION, "action": ACTION, "reward": 1, "discount": 1, "next_observation": OBSERVATION}
     buffer = cpprb.PrioritizedReplayBuffer(capacity, {name: {"shape": n} for name, n in shapes.items()}, alpha=ALPHA)
     for _ in range(-(-capacity // FILL)):
-        buffer.add(**random_rows(rng, FILL)._asdict(), priorities=td_errors(rng, FILL))
-    row, priorities = random_rows(rng, 1)._asdict(), td_errors(rng, BATCH)
+        buffer.add(**random_transitions(rng, FILL)._asdict(), priorities=td_errors(rng, FILL))
+    row, priorities = random_transitions(rng, 1)._asdict(), td_errors(rng, BATCH)
 
     def call() -> None:
         buffer.add(**row)
@@ -182,7 +182,7 @@ def main() -> None:
     """Measure and print."""
     parser = common.parser(__doc__)
     parser.add_argument("--only", choices=("cycle", "loop"), help="one of the two measurements")
-    parser.add_argument("--capacity", type=int, default=2**20, help="rows, a multiple of 16,384")
+    parser.add_argument("--capacity", type=int, default=2**20, help="transitions, a multiple of 16,384")
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default 7)")
     parser.add_argument("--calls", type=int, default=100, help="calls of a variant in a turn (default 100)")
     parser.add_argument("--blocks", type=int, nargs="+", default=[1, 8], help="steps a dispatch of the loop")
@@ -194,7 +194,7 @@ def main() -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", not args.inline)  # hands every call to another thread and back
 
     if args.only != "loop":
-        print(f"a cycle of a replay of {args.capacity:,} rows")
+        print(f"a cycle of a replay of {args.capacity:,} transitions")
         seconds = measure(*cycles(args.capacity), args)
         compare(seconds, ("one call", "cpprb"), ("scan", "cpprb"), ("scan, metrics", "scan"), ("scan", "scan, uniform"))
     if args.only != "cycle":
