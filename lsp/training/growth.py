@@ -1,6 +1,6 @@
 """Growing a layer in the middle of a run: freeze, re-encode the replay, carry over the learner, warm up the critics."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +96,7 @@ class Growth(NamedTuple):
         same_reward = self.change.reward is None
         return partial(transfer.grow, self.config, spec, self.recipe, same_reward=same_reward)
 
-    def recode(self, agent: State, replay: ReplayState, key: Key) -> tuple[ReplayState, Array]:
+    def reencode(self, agent: State, replay: ReplayState, key: Key) -> tuple[ReplayState, Array]:
         """Replay in the terms of the new layer, and the number of rows dropped."""
         assert self.recipe.agent.encode is not None
         return reencode(replay, partial(self.recipe.agent.encode, self.recipe.agent.actor_params(agent)), key)
@@ -166,8 +166,9 @@ def grow(config: Config, stage: Stage, loop: TrainingLoop, seeds: Sequence[Seed]
         jax.tree.map(lambda leaf: leaf.delete(), replay)  # make room: replay may fill half of the memory
         replay = compile(lambda _: step.recipe.replay.init(example_transition(spec)), 1)(device.roots)
     warm_up = compile(step.warm_up(spec), 3, donate=(0, 1))
-    for keys in blocks(warm_up_keys, change.extra_updates):
-        agent, replay = warm_up(agent, replay, keys)
+    update_keys = compile(partial(jax.random.split, num=change.extra_updates), 1)(warm_up_keys)  # [..., n]
+    for start in range(0, change.extra_updates, WARM_UP_BLOCK):
+        agent, replay = warm_up(agent, replay, update_keys[..., start : start + WARM_UP_BLOCK])
     loop.begin_stage(step.recipe, RunState(agent, replay), change, seeds)
     return [step.stage._replace(dropped=share) for share in dropped], step.recipe
 
@@ -185,7 +186,7 @@ def _reencode(
 
     One seed after the other: in a batch, the loop over blocks would copy every replay at each of its turns.
     """
-    transform, function = device.transform, OneSeed().compile(step.recode, 3, donate=(1,))
+    transform, function = device.transform, OneSeed().compile(step.reencode, 3, donate=(1,))
     dropped = []
     for seed in seeds:
         before = transform.own(replay, seed.index)
@@ -195,13 +196,3 @@ def _reencode(
         replay = transform.put(replay, seed.index, after)
         dropped.append(int(count) / max(1, size))
     return replay, dropped
-
-
-def blocks(key: Key, updates: int) -> Iterator[Key]:
-    """Keys of the warm-up from `key` [...], a dispatch at a time: [..., n]."""
-    split = partial(jax.random.split, num=updates)
-    for _ in key.shape:
-        split = jax.vmap(split)
-    keys = split(key)
-    for start in range(0, updates, WARM_UP_BLOCK):
-        yield keys[..., start : start + WARM_UP_BLOCK]
