@@ -66,7 +66,7 @@ def _dry_run(command: cli.Command) -> int:
     from lsp.training import memory
 
     config = command.config
-    spec = envs.env_spec(config)
+    spec = envs.learner_spec(config, lambda line: print(f"# {line}"))
     print(f"# would write to {run_dir(command.options, config)}")
     for name, value in schema.flatten(config).items():
         print(f"{schema.flag(name)}={shlex.quote(schema.to_text(value))}")

@@ -1,9 +1,12 @@
 """Making an environment from its name, and saying in one line why it cannot be made."""
 
+import contextlib
 import difflib
 import importlib
 import json
 import warnings
+import weakref
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -11,8 +14,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from lsp.config import Config, ConfigError
-from lsp.envs import robotics
+from lsp.config import Config, ConfigError, GoalsConfig
+from lsp.envs import goal_probe, robotics
 from lsp.envs.box import BoxEnv
 from lsp.envs.goal_box import KEYS, GoalBoxEnv
 from lsp.types import EnvSpec, GoalTask
@@ -28,12 +31,17 @@ def make(name: str, /, **kwargs: Any) -> BoxEnv:
     `name` is a Gymnasium id (`HalfCheetah-v5`), `module:id`, where the module registers the id, or `module:Class`.
     `kwargs` go to its constructor; `max_episode_steps` sets the time limit. Raises ConfigError.
     """
+    return _make(name, kwargs, GoalsConfig("hindsight"))
+
+
+def _make(name: str, kwargs: dict[str, Any], relabelling: GoalsConfig) -> BoxEnv:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Gymnasium's advice on versions and precision; real trouble raises
         env = _make_raw(name, kwargs)
     try:
         _check_spaces(name, env)
-        return GoalBoxEnv(env, name) if isinstance(env.observation_space, spaces.Dict) else BoxEnv(env, name)
+        has_goals = isinstance(env.observation_space, spaces.Dict)
+        return GoalBoxEnv(env, name, relabelling) if has_goals else BoxEnv(env, name)
     except ConfigError:
         env.close()
         raise
@@ -44,13 +52,42 @@ def make_env(config: Config, **kwargs: Any) -> BoxEnv:
 
     Raises ConfigError.
     """
-    return make(config.env, **(json.loads(config.env_kwargs) | kwargs))
+    return _make(config.env, json.loads(config.env_kwargs) | kwargs, config.goals)
 
 
 def env_spec(config: Config) -> EnvSpec:
     """Sizes, and the goals if there are any, of the environment of a configuration. Raises ConfigError."""
     with closing(make_env(config)) as env:
         return spec_of(env)
+
+
+def learner_spec(config: Config, note: Callable[[str], None]) -> EnvSpec:
+    """`env_spec` of what will be learned from: its goals are tried out, and `note` is told what is assumed of them.
+
+    An environment that evaluates goals itself stays open for as long as the spec can ask it to.
+
+    Raises:
+      ConfigError: an environment that cannot be made, or whose goals hindsight cannot evaluate.
+      EnvironmentFault: one that fails in its first steps.
+    """
+    env = make_env(config)
+    try:
+        for line in goal_probe.probe(env):
+            note(line)
+    except BaseException:
+        env.close()
+        raise
+    spec = spec_of(env)
+    if isinstance(env, GoalBoxEnv) and env.relabels and env.rules.on_host:
+        weakref.finalize(env.judge, _close, env.env)
+    else:
+        env.close()
+    return spec
+
+
+def _close(env: AnyEnv) -> None:
+    with contextlib.suppress(Exception):  # nobody is left to be told
+        env.close()
 
 
 def spec_of(env: AnyEnv) -> EnvSpec:
@@ -60,7 +97,8 @@ def spec_of(env: AnyEnv) -> EnvSpec:
     assert action is not None
     task = None
     if isinstance(env, GoalBoxEnv):
-        task = GoalTask(env.goal_dim, *env.rules, max_episode_steps=_time_limit(env))
+        limit, beside = _time_limit(env), env.has_beside
+        task = GoalTask(env.goal_dim, **env.rules._asdict(), max_episode_steps=limit, beside=beside)
     return EnvSpec(observation_dim=observation[0], action_dim=action[0], goals=task)
 
 

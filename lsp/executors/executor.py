@@ -76,6 +76,7 @@ class Executor:
         row[layout.next_observation] = observation
         if isinstance(self.env, envs.GoalBoxEnv):
             row[layout.outcome] = self.env.outcome
+            row[layout.beside] = self.env.beside
         ended = terminated or truncated
         self._returns.push(row, ended)
         self._discounted_return = self._gamma * self._discounted_return + reward

@@ -87,7 +87,7 @@ class Session:
             raise ConfigError(f"--executors.mode={config.executors.mode} does not go with --seeds: {remedy}")
         if stage is None:
             check_rewards(config)
-        spec = envs.env_spec(config)
+        spec = envs.learner_spec(config, lambda line: print(f"lsp: note: {line}", file=sys.stderr))
         stage = stage or growth.first(config, spec)
         memory.check(config, spec, len(folders))
         recipe = stage.recipe(config, spec)
