@@ -17,7 +17,7 @@ class GoalsConfig:
     or what any transition achieved."""
     k: NonNegative = 4.0
     """Transitions drawn with another goal for each with its own; 0 relabels none."""
-    one_by_one: bool = False
-    """Call an environment's own compute_reward with one goal after the other, where it takes no batch: slower."""
     include_own: bool = True
     """Whether a transition may take as its goal what it achieves itself, and so meet it at once."""
+    one_by_one: bool = False
+    """Call an environment's own compute_reward with one goal after the other, where it takes no batch: slower."""

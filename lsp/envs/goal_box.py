@@ -62,8 +62,7 @@ class GoalBoxEnv(BoxEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode. Raises EnvironmentFault."""
         observation, info = super().reset(seed=seed, options=options)
-        if self.relabels and self.rules.on_host:
-            self.watch()
+        self.watch()
         return observation, info
 
     @property
@@ -73,6 +72,8 @@ class GoalBoxEnv(BoxEnv):
 
     def watch(self) -> None:
         """Warn where goals are worth something else than at the first call: hindsight has one reward for a goal."""
+        if not (self.relabels and self.rules.on_host):
+            return
         try:
             change = self.judge.changed(self._achieved, self._goal)
         except Exception as error:
@@ -93,6 +94,8 @@ class GoalBoxEnv(BoxEnv):
         self.outcome = np.append(achieved, np.array([self.episode_steps - 1, failed], np.float32))
         if self.has_beside:
             self.beside = self._beside(reward)
+        if terminated or truncated:
+            self.watch()
         return observation, reward, terminated, truncated, info
 
     def _goal_ended(self, observation: np.ndarray, info: Mapping[str, Any]) -> bool:

@@ -16,8 +16,6 @@ from lsp.envs.judge import ASIDE
 
 STEPS, SECONDS = 200, 3.0
 """Random actions that are tried, and after how long no more are."""
-WATCHED = 20
-"""First steps after each of which rewards of the same goals are compared; they are at every reset."""
 
 
 def probe(env: gymnasium.Env[Any, Any]) -> list[str]:
@@ -55,12 +53,12 @@ def _walk(env: GoalBoxEnv) -> tuple[float, float] | None:
     rng, began = np.random.default_rng(0), time.monotonic()
     farthest: tuple[float, float] | None = None
     env.reset(seed=0)
-    for step in range(STEPS):
+    for _ in range(STEPS):
         _, reward, terminated, truncated, info = env.step(rng.uniform(-1.0, 1.0, env.action_space.shape))
         if env.rules.on_host:
-            _check_info(env, info)
-            if step < WATCHED:
-                env.watch()
+            env.watch()
+            if env.beside:
+                _check_info(env, info)
         if env.beside and abs(env.beside) > abs(farthest[0] if farthest else 0.0):
             farthest = env.beside, reward
         if terminated or truncated:
