@@ -65,7 +65,7 @@ BEFORE_KINDS = {"kind": "real_nvp", "outputs": {"shift": 1, "log_scale": 1}}  # 
 
 
 class NumpyPolicy:
-    """Observations to actions within the environment's own bounds."""
+    """Observations to actions within the environment's own bounds, of its own shape and dtype."""
 
     def __init__(self, description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
         """Take what `policy.json` and `weights.npz` hold; `weights` by name, such as `0/embedding/Dense_0/kernel`."""
@@ -77,10 +77,15 @@ class NumpyPolicy:
                 raise ValueError(f"a layer's flow is of kind {layer['kind']}, this file has {', '.join(KINDS)}")
         self.description, self.weights = description, dict(weights)
         self.observation_dim, self.action_dim = description["observation_dim"], description["action_dim"]
-        self._low, self._high = (np.array(description[name], np.float32) for name in ("low", "high"))
+        self._dtype = np.dtype(description.get("dtype", "float32"))  # of the environment's actions
+        low, high = (np.array(description[name], self._dtype) for name in ("low", "high"))
+        self._shape, self._low, self._high = low.shape, low.ravel(), high.ravel()
 
     def __call__(self, observation: Any, key: Any = None) -> np.ndarray:
-        """The action at the zero latent, or with `key`, a NumPy generator or its seed, at a drawn one: [..., A]."""
+        """The action at the zero latent, or with `key`, a NumPy generator or its seed, at a drawn one.
+
+        [..., A], or where the environment's actions are no vectors, their own axes in place of A.
+        """
         observation = self._checked(observation)
         latent = np.zeros((*observation.shape[:-1], self.action_dim), np.float32)
         if key is not None:
@@ -88,10 +93,11 @@ class NumpyPolicy:
         return self.at_latent(observation, latent)
 
     def at_latent(self, observation: Any, latent: Any) -> np.ndarray:
-        """The action [..., A] at a latent of the top layer, [..., A]."""
+        """The action, as the environment wants it, at a latent of the top layer, [..., A]."""
         action = self.squashed(observation, latent)
         scaled = (self._high + self._low) / 2 + (self._high - self._low) / 2 * action
-        return np.asarray(np.clip(scaled, self._low, self._high))
+        clipped = np.clip(scaled, self._low, self._high).astype(self._dtype)  # in that order: rounding stays within
+        return np.asarray(clipped.reshape(*action.shape[:-1], *self._shape))
 
     def squashed(self, observation: Any, latent: Any, layer: int | None = None) -> np.ndarray:
         """The action in [-1, 1], [..., A], at a latent of `layer`, counted from the bottom; without it of the top."""

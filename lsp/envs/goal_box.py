@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from lsp.envs import robotics
 from lsp.envs.box import BoxEnv
+from lsp.envs.flatten import Reader
 from lsp.envs.goals import Rules, own_rules
 
 KEYS = ("observation", "desired_goal", "achieved_goal")
@@ -46,12 +47,15 @@ class GoalBoxEnv(BoxEnv):
                 break
         return observation, reward, terminated, truncated, info
 
+    def _reader(self, space: spaces.Space[Any]) -> Reader:
+        return Reader(space, KEYS)
+
     def _width(self, space: spaces.Space[Any]) -> int:
         assert isinstance(space, spaces.Dict)
         return _size(space["observation"]) + _size(space["desired_goal"])
 
     def _observation(self, raw: Any) -> np.ndarray:
-        flat = super()._observation(np.concatenate([np.ravel(raw[key]) for key in KEYS]))
+        flat = super()._observation(raw)
         self._achieved = flat[-self.goal_dim :]
         return flat[: -self.goal_dim]
 

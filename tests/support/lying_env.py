@@ -93,7 +93,9 @@ OBSERVATIONS: dict[str, Lie] = {
     "observation is complex": Lie(part(0, lambda x: x * 1j), ("observation", "complex")),
     "observation has NaN": Lie(part(0, entry(7, np.nan)), ("observation", "entry 7", "nan")),
     "observation has infinity": Lie(part(0, entry(7, -np.inf)), ("observation", "entry 7", "-inf")),
-    "observation is beyond float32": Lie(part(0, entry(7, 1e39)), ("observation", "entry 7", "1e+39", "float32")),
+    "observation is beyond float32": Lie(
+        part(0, entry(7, 1e39, np.float64)), ("observation", "entry 7", "1e+39", "float32")
+    ),
 }
 WRONG: dict[str, Lie] = {
     "reward is None": Lie(part(1, lambda r: None), ("reward", "None", "number")),
