@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnasium import spaces
 
 from lsp import envs, numpy_policy
 from lsp.agents.learner import make_flat_params
 from lsp.agents.stack import Layer
 from lsp.commands import Parser, status_of
 from lsp.config import Config
+from lsp.envs.flatten import Part
 from lsp.flows import registry as flows
 from lsp.numpy_policy import NumpyPolicy
 from lsp.training.loading import load_run
@@ -44,6 +46,7 @@ class Actor(NamedTuple):
     spec: EnvSpec
     low: np.ndarray  # the environment's own bounds, of its own shape and dtype
     high: np.ndarray
+    parts: Sequence[Part]  # of the environment's own observation, in the order of what the policy sees
     step: int
 
 
@@ -52,8 +55,8 @@ def load_actor(run_dir: Path, step: int | None = None) -> Actor:
     run = load_run(run_dir, step)
     with closing(envs.make_env(run.config)) as env:
         space: Any = env.env.action_space
-    bounds = space.low, space.high
-    return Actor(run.recipe.agent, run.actor_params(), run.layers(), run.config, run.spec, *bounds, run.step)
+        own = space.low, space.high, env.parts
+    return Actor(run.recipe.agent, run.actor_params(), run.layers(), run.config, run.spec, *own, run.step)
 
 
 def to_numpy(actor: Actor) -> NumpyPolicy:
@@ -65,6 +68,7 @@ def to_numpy(actor: Actor) -> NumpyPolicy:
         "step": actor.step,
         "observation_dim": actor.spec.observation_dim,
         "action_dim": actor.spec.action_dim,
+        "observation": _described(actor.parts),
         "dtype": actor.low.dtype.name,
         "low": actor.low.tolist(),
         "high": actor.high.tolist(),
@@ -74,6 +78,13 @@ def to_numpy(actor: Actor) -> NumpyPolicy:
     }
     weights = {f"{i}/{name}": leaf for i, layer in enumerate(actor.layers) for name, leaf in _weights(layer).items()}
     return NumpyPolicy(description, weights)
+
+
+def _described(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Keys and shape of each box; none where numbers become others, which is left to `lsp.envs.flatten`."""
+    if not all(isinstance(part.space, spaces.Box | spaces.MultiBinary) for part in parts):
+        return []
+    return [{"path": list(part.path), "shape": list(part.space.shape or ())} for part in parts]
 
 
 def _weights(layer: Layer) -> dict[str, np.ndarray]:
@@ -124,8 +135,8 @@ def load_policy(run_dir: str | Path) -> Callable[..., np.ndarray]:
         action = policy(observation)          at the zero latent, which is not the density's mode
         action = policy(observation, key)     sampled; a JAX key, a NumPy generator or a whole number
 
-    observation f32[..., S], flat as `lsp.envs.flatten` lays it out, -> action [..., A] within the environment's bounds,
-    of its own dtype, and of its own shape where that is none of a vector. Runs no code from the folder.
+    observation f32[..., S], or as the environment gives it, -> action [..., A] within the environment's bounds, of its
+    own dtype, and of its own shape where that is none of a vector. Runs no code from the folder.
 
     Raises:
       ConfigError: neither a run nor an exported folder.

@@ -84,6 +84,8 @@ class NumpyPolicy:
     def __call__(self, observation: Any, key: Any = None) -> np.ndarray:
         """The action at the zero latent, or with `key`, a NumPy generator or its seed, at a drawn one.
 
+        An observation is a vector [..., S], or what the environment returns, if that is boxes in dicts or tuples.
+
         [..., A], or where the environment's actions are no vectors, their own axes in place of A.
         """
         observation = self._checked(observation)
@@ -109,10 +111,28 @@ class NumpyPolicy:
         return np.asarray(np.tanh(u))
 
     def _checked(self, observation: Any) -> np.ndarray:
-        array = np.asarray(observation, np.float32)
+        array = np.asarray(self._flat(observation), np.float32)
         if array.shape[-1:] != (self.observation_dim,):
             raise ValueError(f"observation of shape {array.shape}: its last axis must be {self.observation_dim}")
         return array
+
+    def _flat(self, observation: Any) -> Any:
+        """What the environment gives as observation, with any leading axes, as vectors; what is a vector as it is."""
+        parts = self.description.get("observation", [])
+        if not any(part["path"] for part in parts):
+            shape = tuple(parts[0]["shape"]) if parts else ()
+            if len(shape) < 2 or np.shape(observation)[-len(shape) :] != shape:
+                return observation
+        elif not isinstance(observation, Mapping | tuple):
+            return observation
+        vectors = []
+        for part in parts:
+            value = observation
+            for key in part["path"]:
+                value = value[key]
+            array = np.asarray(value, np.float32)
+            vectors.append(array.reshape(*array.shape[: array.ndim - len(part["shape"])], -1))
+        return np.concatenate(vectors, axis=-1)
 
     def _view(self, index: int, observation: np.ndarray) -> np.ndarray:
         """What a layer sees: the numbers that it was trained on, normalized as they were then."""

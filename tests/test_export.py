@@ -119,7 +119,11 @@ def test_own_bounds_and_shape(tmp_path: Path, rng: np.random.Generator) -> None:
     for action, unit in zip(actions, squashed, strict=True):
         env.step(unit)
         np.testing.assert_allclose(env.unwrapped.action, action, rtol=1e-12)
-    assert policy(env.reset(seed=0)[0]) in space
+    flat, own = env.reset(seed=0)[0], env.unwrapped.reset()[0]
+    assert policy(own) in space
+    np.testing.assert_array_equal(policy(own), policy(flat))
+    both = {"place": np.ones((5, 2)), "height": np.zeros(5)}
+    np.testing.assert_array_equal(policy(both)[3], policy(np.array([0.0, 1.0, 1.0])))
 
     out = tmp_path / "policy"
     export.save(actor, out)
@@ -145,3 +149,10 @@ def test_bounds_within_float32(low: float, high: float, dtype: type) -> None:
         assert low <= float(lowest[0]) < float(highest[0]) <= high
     else:
         assert lowest == highest == np.float32(low)
+
+
+@pytest.mark.parametrize("env", ["lsp/Reacher2D-v0"])
+def test_observations_as_a_task_with_goals_gives_them(env: str, tmp_path: Path) -> None:
+    flat, own = envs.make(env), gymnasium.make(env)
+    policy = export.load_policy(untrained(tmp_path / "run", spec=envs.spec_of(flat), env=env))
+    np.testing.assert_array_equal(policy(own.reset(seed=3)[0]), policy(flat.reset(seed=3)[0]))

@@ -127,6 +127,27 @@ def test_bounds_of_their_own_type_and_shape(dtype: str, shape: tuple[int, ...], 
     assert own(np.zeros(S)).shape == shape
 
 
+@pytest.mark.parametrize(
+    ("parts", "own"),
+    [
+        ([{"path": [], "shape": [3]}], lambda s: s),
+        ([{"path": [], "shape": [3, 1]}], lambda s: s[..., None]),
+        (
+            [{"path": ["b"], "shape": [2]}, {"path": ["a", "x"], "shape": []}],
+            lambda s: {"b": s[..., :2], "a": {"x": s[..., 2]}},
+        ),
+        ([{"path": [0], "shape": [1, 2]}, {"path": [1], "shape": [1]}], lambda s: (s[..., None, :2], s[..., 2:])),
+    ],
+    ids=["vector", "column", "dict", "tuple"],
+)
+def test_observations_as_the_environment_gives_them(parts: Any, own: Any, rng: np.random.Generator) -> None:
+    _, _, plain = make("modern", 2, rng)
+    policy = NumpyPolicy(plain.description | {"observation": parts}, plain.weights)
+    for s in (rng.normal(size=S), rng.normal(size=(4, S)), rng.normal(size=(2, 5, S))):
+        np.testing.assert_array_equal(policy(own(s)), plain(s))
+        np.testing.assert_array_equal(policy(s), plain(s))
+
+
 def test_keys(rng: np.random.Generator) -> None:
     _, _, policy = make("modern", 2, rng)
     s = rng.normal(size=S)

@@ -1,5 +1,6 @@
 """The one wrapper between `lsp` and an environment: float32 vectors out, actions in [-1, 1] in, faults made plain."""
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,10 @@ from gymnasium.spaces import Box, Space
 from lsp.config.schema import Fault
 from lsp.envs import checks
 from lsp.envs.checks import LARGEST, Misfit
-from lsp.envs.flatten import Reader
+from lsp.envs.flatten import Part, Reader
 from lsp.envs.guest import Guest, seed_generators
+
+TRUTHS = (bool, np.bool_)
 
 
 class EnvironmentFault(Fault):
@@ -85,16 +88,23 @@ class BoxEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         if type(result) is not tuple or len(result) != 5:
             result = checks.step_result(result)
         raw, reward, terminated, truncated, info = result
-        # NaN, too, is not within.
-        if not (isinstance(reward, float) and -LARGEST <= reward <= LARGEST):
-            reward = checks.number("reward", reward)
-        if type(terminated) is not bool:
+        number = float(reward) if isinstance(reward, float) else math.nan
+        if not -LARGEST <= number <= LARGEST:  # as NaN is not, either
+            number = checks.number("reward", reward)
+        if type(terminated) not in TRUTHS:
             terminated = checks.truth("terminated", terminated)
-        if type(truncated) is not bool:
+        if type(truncated) not in TRUTHS:
             truncated = checks.truth("truncated", truncated)
         if type(info) is not dict or not checks.has_text_keys(info):
             info = checks.info(info)
-        return self._observation(raw), float(reward), terminated, truncated, info
+        return self._observation(raw), number, bool(terminated), bool(truncated), info
+
+    @property
+    def parts(self) -> list[Part]:
+        """Where the boxes of the environment's own observation are in what agents see, in order."""
+        width = self.observation_space.shape
+        assert width is not None
+        return [part for part in self._read.parts if part.place.stop <= width[0]]
 
     def render(self) -> Any:
         """What the environment draws."""

@@ -112,12 +112,12 @@ class Reader:
                 vector = np.array(raw, np.float32).ravel()
             else:
                 vector = self._assembled(raw)
-            if math.isfinite(np.add.reduce(vector)):
+            if math.isfinite(vector.dot(vector)):
                 return vector
         except (RuntimeWarning, FloatingPointError):  # where someone made errors of warnings
             with np.errstate(all="ignore"):
                 vector = self._assembled(raw)
-        # The sum is the cheap test; it may also overflow, so only the full test convicts.
+        # The square is the cheap test; it may also overflow, so only the full test convicts.
         if not np.isfinite(vector).all():
             raise self._not_finite(raw, vector)
         return vector
