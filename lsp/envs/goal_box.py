@@ -1,5 +1,6 @@
 """The wrapper of environments with goals: their dictionaries become vectors, and every step says what it achieved."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +11,21 @@ from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from lsp.config import GoalsConfig
-from lsp.envs import robotics
+from lsp.envs import checks, robotics
 from lsp.envs.box import BoxEnv
+from lsp.envs.checks import Misfit, told
+from lsp.envs.flatten import Reader
 from lsp.envs.goals import Rules
-from lsp.envs.judge import Judge, one_line, warn
+from lsp.envs.judge import Judge, warn
+from lsp.envs.signatures import OwnReset
 
 KEYS = ("observation", "desired_goal", "achieved_goal")
+GOALS = ("achieved_goal", "desired_goal")
 SUCCESS_KEYS = ("is_success", "success")  # the Fetch tasks of gymnasium-robotics say the first, its mazes the second
-TRANSPARENT = (TimeLimit, OrderEnforcing, PassiveEnvChecker)
+TRANSPARENT = (TimeLimit, OrderEnforcing, PassiveEnvChecker, OwnReset)
 """Wrappers that leave rewards as they are."""
 ROUNDING = 1e-6
 """A part of a reward that is relatively smaller is none."""
-LARGEST = float(np.finfo(np.float32).max)
 
 
 class GoalBoxEnv(BoxEnv):
@@ -44,8 +48,7 @@ class GoalBoxEnv(BoxEnv):
         space = env.observation_space
         assert isinstance(space, spaces.Dict)
         relabelling = relabelling or GoalsConfig("hindsight")
-        self._sizes = [_size(space[key]) for key in KEYS]
-        self.goal_dim = self._sizes[-1]
+        self.goal_dim = _size(space["desired_goal"])
         known, self.judge = _known_rules(env), Judge(env, name, one_by_one=relabelling.one_by_one)
         self.rules = known or Rules(self.judge.reward, self.judge.terminated, on_host=True)
         self.relabels = relabelling.kind != "none"
@@ -77,7 +80,7 @@ class GoalBoxEnv(BoxEnv):
         try:
             change = self.judge.changed(self._achieved, self._goal)
         except Exception as error:
-            change = f"compute_reward raised {one_line(error)}"
+            change = f"compute_reward raised {told(error)}"
         if change:
             self.warn(
                 f"environment {self.name}: its {change}: it depends on the state of the environment, or on chance, and "
@@ -117,55 +120,28 @@ class GoalBoxEnv(BoxEnv):
         beside = reward - of_goal
         return beside if not abs(beside) <= ROUNDING * max(abs(reward), abs(of_goal)) else 0.0
 
+    def _reader(self, space: spaces.Space[Any]) -> Reader:
+        return Reader(space, KEYS)
+
     def _width(self, space: spaces.Space[Any]) -> int:
         assert isinstance(space, spaces.Dict)
         return _size(space["observation"]) + _size(space["desired_goal"])
 
     def _observation(self, raw: Any) -> np.ndarray:
-        try:
-            parts = [np.asarray(raw[key], np.float64).ravel() for key in KEYS]
-        except Exception as error:
-            raise self._fault(f"returned {self._problem(raw)} {self._when()}") from error
-        flat = np.concatenate(parts)  # a copy, always: some environments return the same arrays again and again
-        if [part.size for part in parts] != self._sizes or not np.abs(flat).max(initial=0.0) <= LARGEST:
-            raise self._fault(f"returned {self._problem(raw)} {self._when()}")
-        self._goal, self._achieved = np.split(flat[-2 * self.goal_dim :], 2)
-        return flat[: -self.goal_dim].astype(np.float32)
-
-    def _problem(self, raw: Any) -> str:
-        """What is wrong with an observation."""
-        if not isinstance(raw, Mapping):
-            return f"{_shown(raw)} where a dictionary of {', '.join(KEYS)} is expected"
-        for key, size in zip(KEYS, self._sizes, strict=True):
-            if key not in raw:
-                return f"an observation without {key} (it has {', '.join(map(str, raw)) or 'nothing'})"
-            try:
-                numbers = np.asarray(raw[key], np.float64).ravel()
-            except (TypeError, ValueError):
-                return f"{key} {_shown(raw[key])} where {size} numbers are expected"
-            if numbers.size != size:
-                return f"{key} of shape {np.shape(raw[key])} where its space has {size} numbers"
-            beyond = np.flatnonzero(~(np.abs(numbers) <= LARGEST))
-            if beyond.size:
-                return f"{key} with entry {beyond[0]} {numbers[beyond[0]]}, which is not a finite float32,"
-        return f"an observation that cannot be read, {_shown(raw)},"
-
-    def _when(self) -> str:
-        return f"at step {self.episode_steps}" if self.episode_steps else "at step 0, its reset"
+        flat = super()._observation(raw)
+        # Where float32 is too coarse, the environment's own functions may say something else than its step did.
+        self._achieved, self._goal = (np.array(raw[key], np.float64).ravel() for key in GOALS)
+        return flat[: -self.goal_dim]
 
 
-def _with_success(info: Any) -> dict[str, Any]:
+def _with_success(info: Mapping[str, Any]) -> dict[str, Any]:
     """`info` of one's own, with `is_success` as a number; without where nothing says it that is one."""
     info = dict(info)
     said = [info[key] for key in SUCCESS_KEYS if key in info]
     info.pop("is_success", None)
     for value in said:
-        try:
-            number = float(np.asarray(value).item())
-        except (TypeError, ValueError):
-            continue
-        if math.isfinite(number):
-            info["is_success"] = number
+        with contextlib.suppress(Misfit):
+            info["is_success"] = checks.number("is_success", value)
             break
     return info
 
@@ -187,10 +163,6 @@ def _wrappers(env: gymnasium.Env[Any, Any]) -> list[gymnasium.Env[Any, Any]]:
 
 def _silent(line: str) -> None:
     """Nothing: it has been said."""
-
-
-def _shown(value: Any) -> str:
-    return f"{type(value).__name__} {' '.join(str(value).split())[:40]!r}"
 
 
 def _size(space: spaces.Space[Any]) -> int:

@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 
 from lsp.config import ConfigError
+from lsp.envs.checks import told
 
 KEYS = ("achieved_goal", "desired_goal")
 ASIDE = "choose another, make it do so, or do without hindsight (--goals.kind=none)"
@@ -49,7 +50,7 @@ class Judge:
         try:
             found = self._rewards(achieved, goal)
         except Exception as error:
-            self._say(f"compute_reward raised {one_line(error)}")
+            self._say(f"compute_reward raised {told(error)}")
             return np.full(shape, np.nan, np.float32)
         with np.errstate(over="ignore"):
             rewards = found.astype(np.float32)
@@ -67,7 +68,7 @@ class Judge:
             pairs = zip(*self._shaped(achieved, goal), strict=True)
             return np.array([bool(self._terminated(*pair, {})) for pair in pairs], bool).reshape(shape)
         except Exception as error:
-            self._say(f"compute_terminated raised {one_line(error)}", "such goals count as ending nothing")
+            self._say(f"compute_terminated raised {told(error)}", "such goals count as ending nothing")
             return np.zeros(shape, bool)
 
     def of_step(self, achieved: Any, goal: Any, info: dict[str, Any]) -> float:
@@ -182,7 +183,7 @@ class Judge:
         except NotImplementedError:
             self._terminated = None
         except Exception as error:
-            reason = one_line(error)
+            reason = told(error)
             problem = f"its compute_terminated cannot evaluate a goal with an empty info ({reason})"
             raise self._refusal(problem) from error
 
@@ -212,11 +213,6 @@ def warn(line: str) -> None:
     print(f"lsp: warning: {line}", file=sys.stderr)
 
 
-def one_line(error: BaseException) -> str:
-    """An error as one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
 def _sized(rewards: Any, count: int) -> np.ndarray:
     """Rewards as f64[n]. Raises ValueError."""
     found = np.asarray(rewards, np.float64)
@@ -230,4 +226,4 @@ def _attempt(evaluate: Callable[[], np.ndarray]) -> tuple[np.ndarray | None, str
     try:
         return evaluate(), ""
     except Exception as error:
-        return None, one_line(error)
+        return None, told(error)

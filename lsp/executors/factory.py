@@ -32,7 +32,7 @@ class ExecutorMaker:
         if incarnation:
             seed = int(np.random.SeedSequence((seed, incarnation)).generate_state(1)[0])
         reward = stages.reward_of(self.config, self.stage)
-        return Executor(envs.make_env(self.config), seed, self.config.gamma, self.config.n_step, reward)
+        return Executor(envs.make_seeded(self.config, seed), seed, self.config.gamma, self.config.n_step, reward)
 
 
 def make(config: Config, seeds: Sequence[int], make_policy: PolicyMaker | None = None, stage: int = 0) -> Executors:

@@ -92,8 +92,8 @@ def test_success_has_one_name(key: str, found: float | None) -> None:
 @pytest.mark.parametrize(
     ("value", "found"),
     [
-        (np.array([True]), 1.0), ([0], 0.0), (0.5, 0.5), ("1", 1.0), (np.float16(1), 1.0),
-        (None, None), ("yes", None), (np.nan, None), (np.array([1, 0]), None), ({}, None), (object(), None),
+        (np.array([True]), 1.0), ([0], 0.0), (0.5, 0.5), (np.float16(1), 1.0),
+        (None, None), ("1", None), ("yes", None), (np.nan, None), (np.array([1, 0]), None), ({}, None), (object(), None),
     ],
 )  # fmt: skip
 def test_success_is_a_number_or_is_not_said(value: Any, found: float | None) -> None:
@@ -114,22 +114,22 @@ def test_another_name_serves_where_the_first_says_nothing() -> None:
 
 NAN, INF = float("nan"), float("inf")
 WRONG: list[tuple[Any, str]] = [
-    (lambda seen: {**seen, "achieved_goal": [NAN, 0.0]}, "achieved_goal with entry 0 nan"),
-    (lambda seen: {**seen, "desired_goal": [0.0, -INF]}, "desired_goal with entry 1 -inf"),
-    (lambda seen: {**seen, "desired_goal": [1e39, -1e39]}, "desired_goal with entry 0 1e+39"),
-    (lambda seen: {**seen, "observation": [0.0, 0.0, NAN]}, "observation with entry 2 nan"),
-    (lambda seen: {**seen, "achieved_goal": [1.0]}, "achieved_goal of shape (1,) where its space has 2 numbers"),
-    (lambda seen: {**seen, "desired_goal": np.zeros((2, 2))}, "desired_goal of shape (2, 2) where its space has 2"),
-    (lambda seen: {**seen, "observation": 1.0}, "observation of shape () where its space has 3 numbers"),
-    (lambda seen: {**seen, "achieved_goal": None}, "achieved_goal"),
-    (lambda seen: {**seen, "desired_goal": "there"}, "desired_goal str 'there' where 2 numbers are expected"),
-    (lambda seen: {**seen, "desired_goal": {"x": 1}}, "desired_goal dict"),
-    (lambda seen: {**seen, "desired_goal": [[1, 2], [3]]}, "desired_goal list"),
-    (lambda seen: {key: seen[key] for key in ("observation", "desired_goal")}, "without achieved_goal (it has obs"),
-    (lambda seen: {"achieved_goal": [0, 0], "observation": [0] * 3}, "without desired_goal"),
-    (lambda seen: {}, "without observation (it has nothing)"),
-    (lambda seen: seen["observation"], "ndarray '[5 6 7]' where a dictionary of observation, desired_goal, achieved"),
-    (lambda seen: None, "NoneType 'None' where a dictionary"),
+    (lambda seen: {**seen, "achieved_goal": [NAN, 0.0]}, "entry 0 of observation['achieved_goal'] is nan"),
+    (lambda seen: {**seen, "desired_goal": [0.0, -INF]}, "entry 1 of observation['desired_goal'] is -inf"),
+    (lambda seen: {**seen, "desired_goal": [1e39, -1e39]}, "entry 0 of observation['desired_goal'] is 1e+39"),
+    (lambda seen: {**seen, "observation": [0.0, 0.0, NAN]}, "entry 2 of observation['observation'] is nan"),
+    (lambda seen: {**seen, "achieved_goal": [1.0]}, "observation['achieved_goal'] of shape (1,)"),
+    (lambda seen: {**seen, "desired_goal": np.zeros((2, 2))}, "observation['desired_goal'] of shape (2, 2)"),
+    (lambda seen: {**seen, "observation": 1.0}, "observation['observation'] of shape ()"),
+    (lambda seen: {**seen, "achieved_goal": None}, "observation['achieved_goal'] None"),
+    (lambda seen: {**seen, "desired_goal": "there"}, "observation['desired_goal'] 'there'"),
+    (lambda seen: {**seen, "desired_goal": {"x": 1}}, "observation['desired_goal'] {'x': 1}"),
+    (lambda seen: {**seen, "desired_goal": [[1, 2], [3]]}, "observation['desired_goal'] [[1, 2], [3]]"),
+    (lambda seen: {key: seen[key] for key in ("observation", "desired_goal")}, "an observation without 'achieved_goal'"),
+    (lambda seen: {"achieved_goal": [0, 0], "observation": [0] * 3}, "an observation without 'desired_goal'"),
+    (lambda seen: {}, "an observation without 'observation'"),
+    (lambda seen: seen["observation"], "an observation array([5, 6, 7])"),
+    (lambda seen: None, "an observation None"),
 ]
 
 
@@ -223,7 +223,10 @@ def test_names_of_ours_mean_nothing_in_others(name: str) -> None:
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (Dict(observation=STATE), "Dict observations (observation) are supported of goal environments only"),
+        (
+            Dict(observation=STATE, desired_goal=GOAL),
+            "Dict observations (desired_goal, observation) are supported of goal environments only",
+        ),
         (Dict(observation=STATE, achieved_goal=GOAL, desired_goal=STATE), "goals of shape (3,) are compared with"),
         (Dict(observation=Dict(x=STATE), achieved_goal=GOAL, desired_goal=GOAL), "observation: a Dict inside a Dict"),
         (
