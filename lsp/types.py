@@ -212,6 +212,9 @@ class Executors(Protocol):
     def get_state(self) -> dict[str, Any]:
         """Everything needed to continue exactly, as nested dicts of NumPy arrays and JSON values."""
 
+    def new_episodes(self, step: int) -> dict[str, Any]:
+        """After a fault, at environment step `step`, what `set_state` needs to begin new episodes; asks nobody."""
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`'s result."""
 

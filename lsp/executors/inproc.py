@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lsp.executors.executor import Executor
-from lsp.types import ActionSample, Chunk, Executors
+from lsp.executors.executor import Executor, new_episode
+from lsp.types import ActionSample, Chunk, EnvSpec, Executors
 
 
 class InProcess(Executors):
@@ -54,6 +54,10 @@ class InProcess(Executors):
         """The state of every executor."""
         return {"executors": [executor.get_state() for executor in self._executors], "origins": self._origins.copy()}
 
+    def new_episodes(self, step: int) -> dict[str, Any]:
+        """A state of new episodes."""
+        return new_episodes(self.spec, self._origins[:, 1] + 1, step)
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`'s result, of whatever engine."""
         for executor, saved in zip(self._executors, state["executors"], strict=True):
@@ -64,6 +68,14 @@ class InProcess(Executors):
         """Close every environment."""
         for executor in self._executors:
             executor.env.close()
+
+
+def new_episodes(spec: EnvSpec, incarnations: np.ndarray, step: int) -> dict[str, Any]:
+    """A state in which executors [E], in these incarnations, begin episodes that nobody has seen, at this step."""
+    count = len(incarnations)
+    executors = [new_episode(spec, int(number) << 32 | step // count) for number in incarnations]
+    origins = np.stack([np.arange(count), incarnations, np.zeros(count, int)], axis=1)
+    return {"executors": executors, "origins": origins}
 
 
 def make_group(make_executor: Callable[[int, int], Executor], part: range, incarnation: int) -> InProcess:
