@@ -30,14 +30,13 @@ class Parser(argparse.ArgumentParser):
 def status_of(command: Callable[[], int]) -> int:
     """Call `command`, and return its exit status, or that of the expected error it ends with, after saying which.
 
-    BAD_INPUT for ConfigError and a platform that JAX does not find; FAULT for Fault and OSError, also where nobody reads
-    the output any longer; INTERRUPTED after Ctrl-C. LSP_DEBUG=1 shows tracebacks.
+    BAD_INPUT for ConfigError, and where JAX does not find a platform; FAULT for Fault and OSError, and where the output
+    has no reader; INTERRUPTED after Ctrl-C. LSP_DEBUG=1 shows tracebacks.
     """
     _prepare_streams()
     try:
         status = command()
-        sys.stdout.flush()
-        return status
+        return status if _flush() else status or FAULT
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         return FAULT
     except (ConfigError, Fault, OSError, RuntimeError) as error:
@@ -50,7 +49,7 @@ def status_of(command: Callable[[], int]) -> int:
         _say("lsp: interrupted")
         return INTERRUPTED
     finally:
-        _flush_what_is_read()
+        _flush()
 
 
 def say_error(error: BaseException | str) -> None:
@@ -88,13 +87,16 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _flush_what_is_read() -> None:
-    """Flush both streams, and what nobody reads let vanish, or the interpreter would complain of it at its end."""
+def _flush() -> bool:
+    """Flush both streams; what nobody reads vanishes, or the interpreter would complain of it. Whether all was read."""
+    read = True
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
+            read = False
             with contextlib.suppress(OSError, ValueError):  # ValueError: there is no file below it
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno())
                 os.close(nowhere)
+    return read

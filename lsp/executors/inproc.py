@@ -17,7 +17,13 @@ class InProcess(Executors):
     ) -> None:
         """Make executors `first` to `first + count - 1`; `incarnation` counts what had their numbers before them."""
         numbers = np.arange(first, first + count)
-        self._executors: Sequence[Executor] = [make_executor(int(i)) for i in numbers]
+        self._executors: list[Executor] = []
+        try:
+            for number in numbers:
+                self._executors.append(make_executor(int(number)))
+        except BaseException:
+            self.close()
+            raise
         self.spec = self._executors[0].spec
         self._origins = np.stack([numbers, np.full(count, incarnation), np.zeros(count, int)], axis=1)  # of the next
 

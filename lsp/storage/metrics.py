@@ -28,25 +28,27 @@ class JsonLines:
         self._size = self._read().rfind(b"\n") + 1
         self._cut()
 
-    def write(self, record: Mapping[str, float | int | str | Sequence[Any] | np.ndarray]) -> None:
-        """Append `record`; NumPy scalars and arrays become Python numbers and lists.
+    def write(self, *records: Mapping[str, float | int | str | Sequence[Any] | np.ndarray]) -> None:
+        """Append `records`; NumPy scalars and arrays become Python numbers and lists.
 
-        Raises OSError, such as of a full disk; nothing of the record is in the file then.
+        Raises OSError, such as of a full disk; nothing of any of them is in the file then.
         """
-        line = json.dumps(_to_json(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        lines = [json.dumps(_to_json(each), separators=(",", ":"), allow_nan=False) for each in records]
+        text = "".join(f"{line}\n" for line in lines).encode()
         try:
-            rest = line
+            rest = text
             while rest:
                 rest = rest[self._stream.write(rest) :]
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._cut()
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        self._size += len(line)
+        self._size += len(text)
 
     def offset(self) -> int:
         """Bytes in the file, all of them safely on disk: what a checkpoint notes down for `truncate`."""
-        os.fsync(self._stream.fileno())
+        if self.path.is_file():
+            os.fsync(self._stream.fileno())
         return self._size
 
     def truncate(self, offset: int) -> int:

@@ -33,10 +33,11 @@ class Outputs:
             self._support_scale = scale
         self._tell(line, "train")
 
-    def write_evaluation(self, record: Mapping[str, Any]) -> None:
-        """Append an evaluation."""
-        self._evaluations.write(record)
-        self._tell(record, f"eval_{record['protocol']}")
+    def write_evaluation(self, *records: Mapping[str, Any]) -> None:
+        """Append an evaluation, under one or more protocols: all or nothing."""
+        self._evaluations.write(*records)
+        for record in records:
+            self._tell(record, f"eval_{record['protocol']}")
 
     def _tell(self, record: Mapping[str, Any], prefix: str) -> None:
         for sink in list(self._sinks):

@@ -41,18 +41,9 @@ class Watched:
     def _leave(self) -> None:
         self._gone = True
         self._interrupt.requested = True
-        lead_nowhere(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def lead_nowhere(stream: TextIO) -> None:
-    """Let what is written to a stream vanish, also what is in its buffer: nobody reads it any longer."""
-    with contextlib.suppress(OSError, ValueError):  # ValueError: there is no file below it
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
 
 
 class Interrupt:

@@ -176,8 +176,7 @@ class Run:
         now = {"step": seed.step, "updates": seed.updates, "layer": len(self.stage.layers)}
         params = self._loop.device.actor_params_of(seed.index)
         records = [now | record for record in self._evaluator(params, key, watch)]
-        for record in records:
-            outputs.write_evaluation(record)
+        outputs.write_evaluation(*records)
         return records
 
     def save(self, outputs: Outputs, lost: bool = False) -> None:
