@@ -1,6 +1,6 @@
 """Executors in the learner's own process: the default, the reference for other engines, and what their workers run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np

@@ -136,6 +136,16 @@ def largest_file(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+def test_several_lines_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "eval.jsonl"
+    with closing(JsonLines(path)) as lines:
+        with largest_file(15), pytest.raises(OSError, match="File too large"):
+            lines.write({"step": 1}, {"step": 2})
+        assert path.read_bytes() == b""
+        lines.write({"step": 1}, {"step": 2})
+    assert metrics.read(path) == [{"step": 1}, {"step": 2}]
+
+
 @pytest.mark.parametrize("room", range(13))
 def test_a_line_that_does_not_fit_leaves_no_trace(tmp_path: Path, room: int) -> None:
     """Torn anywhere; what is written once there is room follows the line before."""

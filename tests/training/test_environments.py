@@ -106,7 +106,7 @@ def test_an_environment_that_changes_the_working_folder(tmp_path: Path, monkeypa
     monkeypatch.setenv("ELSEWHERE", str(elsewhere))
     monkeypatch.setenv("HOME", str(home))
     flags = SHORT | {"env": f"{__name__}:Wanderer", "evaluation__every": 50, "runs-dir": "runs", "name": "a"}
-    typed = [each for each in command(home / "runs" / "a", **flags)]
+    typed = command(home / "runs" / "a", **flags)
 
     def do(*arguments: str) -> int:
         monkeypatch.chdir(home)

