@@ -23,7 +23,7 @@ From the bottom up; each imports only what stands above it in this list:
     storage     what a run leaves on disk: checkpoints, frozen layers, metrics
     envs        environments by name, the shipped tasks, latents as actions
     executors   stepping environments: in this process, in others, on a Ray cluster
-    training    the loop over the seeds of a run: device, seed, loop, session; growth, evaluation
+    training    the loop over the seeds of a run: device, seed, loop, train, session; growth, evaluation, endings
     cli, commands        flags and exit statuses
     run, report, grid, export, video                               commands: `python -m lsp.NAME`
 """

@@ -83,7 +83,8 @@ class Session:
         self.loop = LOOPS[config.executors.mode](Device(recipe, spec, list(folders)))
         self._evaluator.evaluate(recipe.agent)
         inproc, evaluates = config.executors.engine == "inproc", config.evaluation.every > 0
-        if not (inproc or evaluates):
+        judges = spec.goals is not None and spec.goals.on_host  # with functions of this environment's own
+        if not (inproc or evaluates or judges):
             self._spare.pop().close()
         for index, (seed, folder) in enumerate(folders.items()):
             of_seed = dataclasses.replace(config, seed=seed)
