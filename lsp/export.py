@@ -30,6 +30,7 @@ from lsp.config import Config
 from lsp.envs.flatten import Part
 from lsp.flows import registry as flows
 from lsp.numpy_policy import NumpyPolicy
+from lsp.storage.run_folder import read_config
 from lsp.training.loading import load_run
 from lsp.types import Agent, Array, EnvSpec, Params
 
@@ -50,12 +51,16 @@ class Actor(NamedTuple):
     step: int
 
 
-def load_actor(run_dir: Path, step: int | None = None) -> Actor:
-    """The actor in a run's newest checkpoint, or in that of `step`. Raises ConfigError or CheckpointError."""
-    run = load_run(run_dir, step)
-    with closing(envs.make_env(run.config)) as env:
-        space: Any = env.env.action_space
-        own = space.low, space.high, env.parts
+def load_actor(run_dir: Path, step: int | None = None, env: envs.BoxEnv | None = None) -> Actor:
+    """The actor in a run's newest checkpoint, or in that of `step`. Raises ConfigError or CheckpointError.
+
+    Sizes and bounds are those of `env`, the run's environment; without, one is made to read them.
+    """
+    if env is None:
+        with closing(envs.make_env(read_config(run_dir))) as made:
+            return load_actor(run_dir, step, made)
+    run, space = load_run(run_dir, step, env), env.env.action_space
+    own = space.low, space.high, env.parts  # type: ignore[attr-defined]
     return Actor(run.recipe.agent, run.actor_params(), run.layers(), run.config, run.spec, *own, run.step)
 
 
@@ -186,9 +191,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(options: argparse.Namespace) -> int:
-    out = options.out or options.run / "policy"
-    actor = load_actor(options.run, options.step)
-    difference = save(actor, out)
+    out, here = options.out or options.run / "policy", Path.cwd()
+    actor = load_actor(here / options.run, options.step)  # which an environment may take elsewhere
+    difference = save(actor, here / out)
     print(f"lsp: policy of step {actor.step:,} in {out}: NumPy and StableHLO differ by at most {difference:.1e}")
     return 0
 

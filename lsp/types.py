@@ -23,7 +23,7 @@ From the bottom up; each imports only what stands above it in this list:
     storage     what a run leaves on disk: checkpoints, frozen layers, metrics
     envs        environments by name, the shipped tasks, latents as actions
     executors   stepping environments: in this process, in others, on a Ray cluster
-    training    the loop over the seeds of a run: device, seed, loop, session; growth, evaluation
+    training    the loop over the seeds of a run: device, seed, loop, train, session; growth, evaluation, endings
     cli, commands        flags and exit statuses
     run, report, grid, export, video                               commands: `python -m lsp.NAME`
 """
@@ -214,6 +214,9 @@ class Executors(Protocol):
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to continue exactly, as nested dicts of NumPy arrays and JSON values."""
+
+    def new_episodes(self, step: int) -> dict[str, Any]:
+        """After a fault, at environment step `step`, what `set_state` needs to begin new episodes; asks nobody."""
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`'s result."""

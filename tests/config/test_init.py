@@ -131,6 +131,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "executors.exploration": (1.0, "study: 3.4, all executors have one policy"),
     "evaluation.every": (50_000, "ours: the study evaluated every 1,000 steps"),
     "evaluation.episodes": (10, "ours: the study evaluated one episode"),
+    "evaluation.max_episode_steps": (10_000, "ours: beyond the ant's 1,000"),
     "evaluation.protocols": (("fixed_latent", "sampled", "mode"), "code: one latent a rollout; the others are ours"),
     "log_every": (1_000, "code: examples/variants.py, epoch_length"),
     "track": (("none",), "ours"),

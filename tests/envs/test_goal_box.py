@@ -93,7 +93,8 @@ def test_success_has_one_name(key: str, found: float | None) -> None:
     ("value", "found"),
     [
         (np.array([True]), 1.0), ([0], 0.0), (0.5, 0.5), (np.float16(1), 1.0),
-        (None, None), ("1", None), ("yes", None), (np.nan, None), (np.array([1, 0]), None), ({}, None), (object(), None),
+        (None, None), ("1", None), ("yes", None), (np.nan, None),
+        (np.array([1, 0]), None), ({}, None), (object(), None),
     ],
 )  # fmt: skip
 def test_success_is_a_number_or_is_not_said(value: Any, found: float | None) -> None:
@@ -125,7 +126,7 @@ WRONG: list[tuple[Any, str]] = [
     (lambda seen: {**seen, "desired_goal": "there"}, "observation['desired_goal'] 'there'"),
     (lambda seen: {**seen, "desired_goal": {"x": 1}}, "observation['desired_goal'] {'x': 1}"),
     (lambda seen: {**seen, "desired_goal": [[1, 2], [3]]}, "observation['desired_goal'] [[1, 2], [3]]"),
-    (lambda seen: {key: seen[key] for key in ("observation", "desired_goal")}, "an observation without 'achieved_goal'"),
+    (lambda seen: {"observation": [0] * 3, "desired_goal": [0, 0]}, "an observation without 'achieved_goal'"),
     (lambda seen: {"achieved_goal": [0, 0], "observation": [0] * 3}, "an observation without 'desired_goal'"),
     (lambda seen: {}, "an observation without 'observation'"),
     (lambda seen: seen["observation"], "an observation array([5, 6, 7])"),
