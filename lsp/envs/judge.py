@@ -102,11 +102,11 @@ class Judge:
             return self.changed(achieved, goal)  # the same at once, unless it is random
         between, goals, before = self._watched
         now = self._rewards(between, goals)
-        differ = np.flatnonzero(~np.isclose(now, before, rtol=1e-6, atol=1e-9, equal_nan=True))
-        if not differ.size:
+        if _same(now, before):
             return ""
-        at = differ[0]
-        return f"compute_reward gives {now[at]:g} where it gave {before[at]:g} for the same goals"
+        at = np.argmax(np.abs(now - before))
+        gave, gives = (float(rewards[at]) + 0.0 for rewards in (before, now))  # 0, not -0
+        return f"compute_reward gives {gives:g} where it gave {gave:g} for the same goals"
 
     def seconds(self, count: int = 1000) -> float:
         """How long evaluating `count` goals takes."""
@@ -161,7 +161,10 @@ class Judge:
             self._takes_dict = True
             batch, _ = _attempt(lambda: self._batch(achieved, goal, {}))
             self._takes_dict = batch is not None
-        if batch is not None and one is not None and not np.allclose(batch, one, rtol=1e-6, atol=1e-9, equal_nan=True):
+        if batch is not None and one is not None and not _same(batch, one):
+            again, _ = _attempt(lambda: self._each(achieved, goal, {}))
+            if again is None or not _same(again, one):
+                return "its compute_reward gives other rewards for the same goals when it is called again"
             batch, reason = None, f"a goal alone is worth {one[0]:g}, and {batch[0]:g} as the first of {len(goal)}"
         if batch is not None:
             return ""
@@ -211,6 +214,10 @@ def method(env: Any, name: str) -> Callable[..., Any] | None:
 def warn(line: str) -> None:
     """Tell a person, on the way."""
     print(f"lsp: warning: {line}", file=sys.stderr)
+
+
+def _same(some: np.ndarray, others: np.ndarray) -> bool:
+    return np.allclose(some, others, rtol=1e-6, atol=1e-9, equal_nan=True)
 
 
 def _sized(rewards: Any, count: int) -> np.ndarray:

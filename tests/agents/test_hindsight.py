@@ -114,7 +114,7 @@ def test_one_line_for_an_environment_without_goals() -> None:
     [
         ({"env": "lsp/PointMass-v0"}, "--goals.kind=hindsight: environment lsp/PointMass-v0 has no goals"),
         ({"env": f"{goal_envs.__name__}:Plane"}, "Plane': its compute_reward cannot evaluate a batch of goals f[5, 2]"),
-        ({"env": f"{goal_envs.__name__}:Shrinking"}, "Shrinking: its compute_reward gives 0 where it gave -1 for"),
+        ({"env": f"{goal_envs.__name__}:Shrinking"}, "Shrinking: its compute_reward gives -1 where it gave 0 for"),
         ({"env": f"{goal_envs.__name__}:Weighted"}, "Weighted': its compute_reward uses info, which adds"),
         ({"n_step": 3}, "--n-step=3: must be 1 with --goals.kind=hindsight"),
         ({"goals__strategy": "past"}, "--goals.strategy=past: must be future, final, episode or random"),

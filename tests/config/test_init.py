@@ -117,6 +117,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "goals.kind": ("none", "the baseline of the study"),
     "goals.strategy": ("future", "study: 3.5, a random state that the agent will reach in the future"),
     "goals.k": (4.0, "study: 3.5"),
+    "goals.one_by_one": (False, "its rewards take batches"),
     "goals.include_own": (True, "its code: the index of the future begins at the row's own"),
     "executors.engine": ("inproc", "code: one process"),
     "executors.count": (1, "code: one environment"),
