@@ -86,7 +86,7 @@ def test_a_goal_that_is_not_finite_is_a_fault() -> None:
     [
         (
             Dict(observation=STATE, desired_goal=GOAL),
-            "Dict observations (desired_goal, observation) are supported of goal environments only",
+            "Dict observations (observation, desired_goal) are supported of goal environments only",
         ),
         (Dict(observation=STATE, achieved_goal=GOAL, desired_goal=STATE), "goals of shape (3,) are compared with"),
         (Dict(observation=Dict(x=STATE), achieved_goal=GOAL, desired_goal=GOAL), "observation: a Dict inside a Dict"),

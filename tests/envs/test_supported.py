@@ -109,7 +109,7 @@ def test_actions_stay_within_the_bounds_of_their_own_type(space: Box, dtype: Any
     env = declared(space)
     assert env.action_space.shape == (np.prod(space.shape),)
     rng = np.random.default_rng(0)
-    for size in (1.0, 1.0, 0.5, 1e-9, 3.0, 1e30):
+    for size in (1.0, 1.0, 0.5, 1e-9, 3.0):
         for action in (rng.uniform(-size, size, env.action_space.shape), np.full(env.action_space.shape, size)):
             for sign in (-1, 1):
                 env.step((sign * action).astype(dtype))
