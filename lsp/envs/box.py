@@ -44,7 +44,8 @@ class BoxEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         self._low, self._high = inner.low.ravel(), inner.high.ravel()
         self._center = (self._high + self._low) / 2
         self._half_range = (self._high - self._low) / 2
-        self._action_shape = None if len(inner.shape) == 1 else inner.shape
+        self._action_shape = inner.shape
+        self._reshapes = len(inner.shape) != 1
         self._action_dtype = inner.dtype
         self._options: dict[str, Any] | None = None  # what its reset gets where nobody gave any
         self._read = self._reader(env.observation_space)
@@ -69,8 +70,8 @@ class BoxEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         """Step with `action` f[A]; beyond [-1, 1] it is clipped. Raises EnvironmentFault."""
         self.episode_steps += 1
         scaled = np.minimum(np.maximum(self._center + self._half_range * action, self._low), self._high)
-        if scaled.dtype is not self._action_dtype or self._action_shape is not None:
-            scaled = scaled.astype(self._action_dtype).reshape(self._action_shape or scaled.shape)
+        if self._reshapes or scaled.dtype is not self._action_dtype:
+            scaled = scaled.astype(self._action_dtype).reshape(self._action_shape)
         try:
             result = self.env.step(scaled) if self.guest is None else self.guest.call(self.env.step, scaled)
         except KeyboardInterrupt:

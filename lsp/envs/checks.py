@@ -107,11 +107,13 @@ def step_result(result: Any) -> tuple[Any, ...]:
 
 def reset_result(result: Any) -> tuple[Any, Any]:
     """The two values of a reset."""
-    pair = isinstance(result, tuple | list) and len(result) == 2
-    if pair and (result[1] is None or isinstance(result[1], Mapping)):
-        return result[0], result[1]
+    if isinstance(result, tuple | list) and len(result) == 2:
+        if result[1] is None or isinstance(result[1], Mapping):
+            return result[0], result[1]
+        if isinstance(result, tuple):
+            raise Misfit(f"info {shown(result[1])}", f"return {RESET}")
     if isinstance(result, tuple) or result is None:
-        raise Misfit(f"info {shown(result[1])}" if pair else _counted(result), f"return {RESET}")
+        raise Misfit(_counted(result), f"return {RESET}")
     raise Misfit("the observation alone", f"that is {OLD}; return {RESET}")
 
 

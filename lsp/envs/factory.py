@@ -23,7 +23,7 @@ from lsp.envs.box import BoxEnv
 from lsp.envs.checks import shown, told
 from lsp.envs.goal_box import GoalBoxEnv
 from lsp.envs.guest import Guest, folder, go_to
-from lsp.envs.signatures import AnyEnv, say_once, takes, with_own_resets
+from lsp.envs.signatures import AnyEnv, construct, say_once, split_limit, with_own_resets
 from lsp.envs.state import can_restore
 from lsp.types import EnvSpec, GoalTask
 
@@ -43,7 +43,7 @@ def make(name: str, /, **kwargs: Any) -> BoxEnv:
     """Make the environment `name`: observation f32[S], action f32[A] in [-1, 1]. One with goals: a `GoalBoxEnv`.
 
     `name` is a Gymnasium id (`HalfCheetah-v5`), `module:id`, where the module registers the id, or `module:Class`.
-    `kwargs` go to its constructor, `max_episode_steps` too if it has such a parameter; else that sets the time limit.
+    `kwargs` go to its constructor; `max_episode_steps` sets the time limit, and goes there too where it is a parameter.
     Raises ConfigError.
     """
     return _make(name, kwargs, HINDSIGHT)
@@ -187,12 +187,8 @@ def _make_registered(name: str, item: str, kwargs: dict[str, Any]) -> AnyEnv:
     if spec is None:  # without a version, or unknown, of which it says which
         return gymnasium.make(item, disable_env_checker=True, **kwargs)
     # By way of `spec`, for `gymnasium.make` would keep arguments that have the names of its own.
-    arguments, limit = dict(kwargs), kwargs.get("max_episode_steps")
     creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(str(spec.entry_point))
-    if not takes(creator, "max_episode_steps"):
-        arguments.pop("max_episode_steps", None)
-    elif spec.max_episode_steps is None:
-        limit = None  # its own is all there is
+    arguments, limit = split_limit(creator, kwargs)
     spec.kwargs = copy.deepcopy(spec.kwargs) | arguments
     return gymnasium.make(spec, max_episode_steps=limit, disable_env_checker=True)
 
@@ -216,11 +212,8 @@ def _instantiate(item: Any, name: str, kwargs: dict[str, Any]) -> AnyEnv:
         old = any(base.__module__.split(".")[0] == "gym" for base in getattr(item, "__mro__", ()))
         remedy = "; it is one of gym, Gymnasium's predecessor: import gymnasium as gym" if old else ""
         raise ConfigError(f"environment {name!r}: {shown(item)} is not a subclass of gymnasium.Env{remedy}")
-    if "max_episode_steps" not in kwargs or takes(item, "max_episode_steps"):
-        return item(**kwargs)
-    arguments = dict(kwargs)
-    limit = arguments.pop("max_episode_steps")
-    env = item(**arguments)
+    arguments, limit = split_limit(item, kwargs)
+    env = construct(item, arguments, kwargs)
     return env if limit is None else gymnasium.wrappers.TimeLimit(env, limit)
 
 

@@ -1,8 +1,8 @@
 """Observations of any shape as vectors f32[S].
 
 A `Box` is laid out row by row. A `Dict` or `Tuple` is its parts one after the other, in the order of
-`gymnasium.spaces.flatten`: of a `Dict` that of its `spaces`, which Gymnasium sorts by key unless they were given in an
-`OrderedDict`. Inside of these, a `Discrete` is one-hot, a `MultiBinary` its numbers.
+`gymnasium.spaces.flatten`: of a `Dict` that of its `spaces`, which Gymnasium sorts by key where they were given in a
+plain dict. Inside of a `Dict`, a `Discrete` is one-hot, a `MultiDiscrete` several of these, a `MultiBinary` as it is.
 """
 
 import math
@@ -205,10 +205,14 @@ def _of_objects(name: str, array: np.ndarray, declared: tuple[int, ...], raw: An
     for index, item in enumerate(array.ravel()):
         if not isinstance(item, Real | np.bool_):
             raise Misfit(f"an {name} whose entry {index} is {shown(item)}", _wanted(declared))
+    return np.array([_float(item) for item in array.ravel()]).reshape(array.shape)
+
+
+def _float(item: Any) -> float:
     try:
-        return array.astype(np.float64)
-    except OverflowError:
-        return np.full(array.shape, np.inf)  # whole numbers beyond float64
+        return float(item)
+    except OverflowError:  # whole numbers beyond float64
+        return math.inf
 
 
 def _value(array: np.ndarray) -> str:

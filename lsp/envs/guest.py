@@ -18,6 +18,8 @@ from gymnasium.utils import seeding
 TRIAL = 1000
 """Calls after which an environment that has not drawn from Python's generator is taken not to: swapping it is slow."""
 
+_shared: Any = np.random  # whose functions for the global generator NumPy declares without types
+
 
 class Guest:
     """What one environment has of the process."""
@@ -36,7 +38,7 @@ class Guest:
 
     def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """What `function` returns, or raises."""
-        home, errors, generator = folder(), np.geterr(), np.random.get_bit_generator()  # type: ignore[no-untyped-call]
+        home, errors, generator = folder(), np.geterr(), _shared.get_bit_generator()
         self._calls += 1
         outside = random.getstate() if self._draws or self._calls <= TRIAL else None
         self._enter(outside is not None)
@@ -46,8 +48,8 @@ class Guest:
             here, now = folder(), np.geterr()
             self._folder = None if here == home else here
             self._errors = None if now == errors else now
-            self._numpy = np.random.get_bit_generator()  # type: ignore[no-untyped-call]
-            np.random.set_bit_generator(generator)
+            self._numpy = _shared.get_bit_generator()
+            _shared.set_bit_generator(generator)
             if here != home:
                 go_to(home)
             if now != errors:
@@ -56,7 +58,7 @@ class Guest:
                 self._leave(outside)
 
     def _enter(self, swaps_python: bool) -> None:
-        np.random.set_bit_generator(self._numpy)
+        _shared.set_bit_generator(self._numpy)
         if swaps_python:
             random.setstate(self._python)
         if self._folder is not None:

@@ -1,8 +1,9 @@
 """What constructors and `reset` of somebody's environment take, so that each gets the arguments that are its own."""
 
+import contextlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
@@ -10,18 +11,50 @@ import gymnasium
 AnyEnv = gymnasium.Env[Any, Any]
 
 
-def takes(maker: Callable[..., Any], name: str) -> bool:
-    """Whether a class or function has a parameter of this name; `**kwargs` pass it on to the classes above."""
+def split_limit(maker: Callable[..., Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """What a class or function is called with, and the time limit to set around what it makes.
+
+    `max_episode_steps` is both where it is a parameter. `render_mode` is None for one that needs it and was not told.
+    """
+    arguments, limit = dict(kwargs), kwargs.get("max_episode_steps")
+    render_mode = parameter(maker, "render_mode")
+    if render_mode is not None and render_mode.default is render_mode.empty:
+        arguments.setdefault("render_mode", None)
+    if parameter(maker, "max_episode_steps") is None:
+        arguments.pop("max_episode_steps", None)
+    elif not (isinstance(limit, int) and limit > 0):
+        limit = None  # whatever it means there
+    return arguments, limit
+
+
+def construct(cls: type[AnyEnv], arguments: Mapping[str, Any], kwargs: Mapping[str, Any]) -> AnyEnv:
+    """Call a constructor with `arguments`, or with the time limit, too, if its `**kwargs` turn out to go to one for it.
+
+    As those of a wrapper may, that makes what it wraps.
+    """
+    left_out = "max_episode_steps" in kwargs.keys() - arguments.keys()
+    if left_out and cls.__init__ is not object.__init__ and _takes_anything(_parameters(cls.__init__)):
+        with contextlib.suppress(TypeError):  # nobody takes it; what else is wrong comes up again
+            return cls(**arguments, max_episode_steps=kwargs["max_episode_steps"])
+    return cls(**arguments)
+
+
+def parameter(maker: Callable[..., Any], name: str) -> inspect.Parameter | None:
+    """The parameter of this name of a class or function; `**kwargs` are taken to go to the classes above."""
     if not isinstance(maker, type):
-        return name in _parameters(maker)
+        return _parameters(maker).get(name)
     for cls in maker.__mro__:
         if "__init__" in vars(cls):
             parameters = _parameters(vars(cls)["__init__"])
             if name in parameters:
-                return True
-            if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
-                return False
-    return False
+                return parameters[name]
+            if not _takes_anything(parameters):
+                return None
+    return None
+
+
+def _takes_anything(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    return any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -75,7 +108,7 @@ def with_own_resets(env: AnyEnv, name: str) -> AnyEnv:
 
 def _is_usual(reset: Callable[..., Any]) -> bool:
     parameters = _parameters(reset)
-    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+    if _takes_anything(parameters):
         return True
     options = parameters.get("options")
     return "seed" in parameters and options is not None and options.default is None

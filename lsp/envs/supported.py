@@ -63,14 +63,15 @@ def _action_problem(space: spaces.Space[Any]) -> str | None:
     if math.prod(space.shape) == 0:
         return f"actions of shape {space.shape} have no number to choose"
     low, high = (bound.astype(np.float64).ravel() for bound in (space.low, space.high))
+    limit = LARGEST / 2  # below it neither sums nor differences overflow
     for bad, problem in (
-        (np.isnan(low) | np.isnan(high), "a bound is no number"),
-        (low > high, "the lower bound is above the upper"),
+        (np.isnan(low) | np.isnan(high), "bounds of actions must be numbers"),
+        (low > high, "lower bounds of actions must not be above the upper ones"),
         (~(np.isfinite(low) & np.isfinite(high)), "unbounded actions are not supported; give the Box finite bounds"),
-        (np.maximum(-low, high) > LARGEST / 2, "these are as good as unbounded actions, which are not supported; "
-         f"give the Box bounds within {LARGEST / 2:.2g}, the half of what float32 holds"),
+        (np.maximum(-low, high) > limit, f"actions with bounds beyond {limit:.2g}, half of what float32 holds, are as "
+         "good as unbounded, which is not supported; give the Box smaller ones"),
     ):  # fmt: skip
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
-            return f"action {first} is bounded by {low[first]:g} and {high[first]:g}: {problem}"
+            return f"{problem} (those of action {first}: {low[first]:g} and {high[first]:g})"
     return None

@@ -67,7 +67,7 @@ def test_one_number(value: Any) -> None:
         (Wordy(), "reward many lines many lines"),
         (Mute(), "reward an object of Mute"),
     ],
-    ids=str,
+    ids=checks.shown,
 )
 def test_no_number(value: Any, message: str) -> None:
     with pytest.raises(Misfit) as caught:

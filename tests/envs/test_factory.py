@@ -114,7 +114,7 @@ def test_a_name_that_cannot_be_made_gets_one_clear_line(name, message):
         ({"observation_space": spaces.Box(0, 255, (8, 8), np.uint8)}, "image observations"),
         ({"action_space": spaces.Box(-np.inf, 1.0, (2,))}, "unbounded actions"),
         ({"action_space": spaces.Box(-1, 1, (2,), np.int32)}, "continuous"),
-        ({"action_space": spaces.Box(-3.4e38, 3.4e38, (2, 2))}, "as good as unbounded"),
+        ({"action_space": spaces.Box(-3.4e38, 3.4e38, (2, 2))}, "good as unbounded"),
         ({"action_space": spaces.MultiDiscrete([2, 3])}, "continuous"),
     ],
 )

@@ -226,7 +226,7 @@ def test_names_of_ours_mean_nothing_in_others(name: str) -> None:
     [
         (
             Dict(observation=STATE, desired_goal=GOAL),
-            "Dict observations (desired_goal, observation) are supported of goal environments only",
+            "Dict observations (observation, desired_goal) are supported of goal environments only",
         ),
         (Dict(observation=STATE, achieved_goal=GOAL, desired_goal=STATE), "goals of shape (3,) are compared with"),
         (Dict(observation=Dict(x=STATE), achieved_goal=GOAL, desired_goal=GOAL), "observation: a Dict inside a Dict"),

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from lsp import envs
 from lsp.config import ConfigError
 from lsp.envs import signatures
-from lsp.envs.signatures import takes
+from lsp.envs.signatures import parameter, split_limit
 
 HERE = __name__
 
@@ -55,6 +55,16 @@ class Swallowing(Base):
         self.kwargs = kwargs
 
 
+class Wrapped(gymnasium.Wrapper[Any, Any, Any, Any]):
+    def __init__(self, inside: str = "Limited", **kwargs: Any) -> None:
+        super().__init__(globals()[inside](**kwargs))
+
+
+class Drawn(Base):
+    def __init__(self, render_mode: str | None) -> None:
+        self.render_mode = render_mode
+
+
 class Around(gymnasium.Wrapper[Any, Any, Any, Any]):
     """A wrapper whose reset takes nothing."""
 
@@ -80,7 +90,21 @@ class Around(gymnasium.Wrapper[Any, Any, Any, Any]):
     ],
 )
 def test_parameters(maker: Any, expected: bool) -> None:
-    assert takes(maker, "max_episode_steps") == expected
+    assert (parameter(maker, "max_episode_steps") is not None) == expected
+    arguments, limit = split_limit(maker, {"max_episode_steps": 7, "weight": 2})
+    assert limit == 7
+    assert arguments == {"weight": 2} | ({"max_episode_steps": 7} if expected else {})
+
+
+@pytest.mark.parametrize("value", [None, -1, "endless"])
+def test_a_limit_that_only_its_owner_understands(value: Any) -> None:
+    assert split_limit(Limited, {"max_episode_steps": value}) == ({"max_episode_steps": value}, None)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, None), ({"render_mode": "rgb_array"}, "rgb_array")])
+def test_a_constructor_that_needs_a_render_mode(given: dict[str, Any], expected: str | None) -> None:
+    env: Any = envs.make(f"{HERE}:Drawn", **given)
+    assert env.unwrapped.render_mode == expected
 
 
 def steps_of(env: Any) -> int:
@@ -96,7 +120,14 @@ def test_a_time_limit_of_its_own(name: str) -> None:
     seed = {"seed": 5} if name == "Needing" else {}
     env: Any = envs.make(f"{HERE}:{name}", max_episode_steps=7, **seed)
     assert env.unwrapped.limit == 7
-    assert steps_of(env) == 0, "its limit is its own business"
+    assert steps_of(env) == 7
+
+
+@pytest.mark.parametrize(("inside", "limit"), [("Limited", 7), ("Base", None), ("Dropping", 50)])
+def test_a_limit_that_a_wrapper_hands_on(inside: str, limit: int | None) -> None:
+    env: Any = envs.make(f"{HERE}:Wrapped", inside=inside, max_episode_steps=7)
+    assert getattr(env.unwrapped, "limit", None) == limit
+    assert steps_of(env) == 7
 
 
 @pytest.mark.parametrize("name", ["Dropping", "Swallowing", "Base"])
@@ -124,9 +155,9 @@ def test_ids_too(registered: int | None) -> None:
     """And arguments that are named like those of `gymnasium.make`."""
     env: Any = envs.make("tests/Limited-v0", max_episode_steps=7, seed=3, id="mine")
     assert (env.unwrapped.limit, env.unwrapped.own_seed, env.unwrapped.id) == (7, 3, "mine")
-    assert steps_of(env) == (7 if registered else 0)
+    assert steps_of(env) == 7
     env = envs.make(f"{HERE}:tests/Needing-v0", max_episode_steps=30, seed=3)
-    assert (env.unwrapped.limit, steps_of(env)) == (30, 30 if registered else 0)
+    assert (env.unwrapped.limit, steps_of(env)) == (30, 30)
     assert steps_of(envs.make("tests/Dropping-v0", max_episode_steps=7)) == 7
     env = envs.make("tests/Fixed-v0")
     assert (env.unwrapped.limit, steps_of(env)) == (9, registered or 0)

@@ -43,13 +43,13 @@ def declared(space: Any) -> BoxEnv:
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (box(-LARGEST, LARGEST), "action 0 is bounded by -3.40282e+38 and 3.40282e+38: these are as good as unbounded"),
-        (box(-1e300, 1e300, np.float64), "as good as unbounded"),
-        (box(2e38, 3e38), "as good as unbounded"),
-        (box(-np.finfo(np.float64).max, 0.0, np.float64), "as good as unbounded"),
+        (box(-LARGEST, LARGEST), "give the Box smaller ones (those of action 0: -3.40282e+38 and 3.40282e+38)"),
+        (box(-1e300, 1e300, np.float64), "good as unbounded"),
+        (box(2e38, 3e38), "good as unbounded"),
+        (box(-np.finfo(np.float64).max, 0.0, np.float64), "good as unbounded"),
         (box(-np.inf, 1.0), "unbounded actions are not supported; give the Box finite bounds"),
-        (box([-1.0, np.nan], 1.0), "action 1 is bounded by nan and 1: a bound is no number"),
-        (box([-1.0, 2.0], 1.0), "action 1 is bounded by 2 and 1: the lower bound is above the upper"),
+        (box([-1.0, np.nan], 1.0), "bounds of actions must be numbers (those of action 1: nan and 1)"),
+        (box([-1.0, 2.0], 1.0), "must not be above the upper ones (those of action 1: 2 and 1)"),
         (box(-1, 1, np.int32), "this agent needs continuous ones"),
         (spaces.Discrete(3), "actions Discrete(3) are not supported"),
         (spaces.Dict(left=VECTOR, right=VECTOR), "this agent needs continuous ones"),
@@ -109,7 +109,7 @@ def test_actions_stay_within_the_bounds_of_their_own_type(space: Box, dtype: Any
     env = declared(space)
     assert env.action_space.shape == (np.prod(space.shape),)
     rng = np.random.default_rng(0)
-    for size in (1.0, 1.0, 0.5, 1e-9, 3.0, 1e30):
+    for size in (1.0, 1.0, 0.5, 1e-9, 3.0):
         for action in (rng.uniform(-size, size, env.action_space.shape), np.full(env.action_space.shape, size)):
             for sign in (-1, 1):
                 env.step((sign * action).astype(dtype))

@@ -39,9 +39,9 @@ def host() -> dict[str, Any]:
         "done": np.bool_(True),
         "name": "lsp/RllabAnt-v0",
         "nothing": None,
+        "environments": [{"qpos": np.arange(3.0), "window": {"n": 2, "rows": np.ones((0, 4), np.float32)}}, {}],
         "$array": {"$float": "nan", "$$": 1.5, "": [{"$": np.arange(2.0)}], "$number": ["float32", 1.0]},
         "Geschw\u00f6rene \U0001f916 \ud800": 2.5,
-        "environments": [{"qpos": np.arange(3.0), "window": {"n": 2, "rows": np.ones((0, 4), np.float32)}}, {}],
     }
 
 
