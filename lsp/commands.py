@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from lsp.config.schema import ConfigError, Fault
 
@@ -46,7 +46,7 @@ def status_of(command: Callable[[], int]) -> int:
         say_error(expected)
         return BAD_INPUT if isinstance(expected, ConfigError) else FAULT
     except KeyboardInterrupt:
-        _say("lsp: interrupted")
+        say("lsp: interrupted", sys.stderr)
         return INTERRUPTED
     finally:
         _flush()
@@ -54,12 +54,13 @@ def status_of(command: Callable[[], int]) -> int:
 
 def say_error(error: BaseException | str) -> None:
     """Print an error as one line."""
-    _say(f"lsp: error: {' '.join(str(error).split())}")
+    say(f"lsp: error: {' '.join(str(error).split())}", sys.stderr)
 
 
-def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it
-        print(line, file=sys.stderr)
+def say(line: str, stream: TextIO | None = None) -> None:
+    """Print a line, by default to standard output, whether anybody reads it or not."""
+    with contextlib.suppress(OSError):
+        print(line, file=stream)
 
 
 def platform_problem(error: BaseException) -> ConfigError | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lsp import cli
-from lsp.commands import FAULT, INTERRUPTED, say_error, status_of
+from lsp.commands import FAULT, INTERRUPTED, say, say_error, status_of
 from lsp.config import Config, ConfigError, schema
 from lsp.config.schema import Fault
 from lsp.storage.run_folder import resume_command
@@ -65,9 +65,9 @@ def as_typed(text: str, place: Path, folder: Path) -> str:
 
 def _end(folder: Path, finished: bool, failures: Sequence[str]) -> int:
     if finished:
-        print(f"lsp: finished: {folder}")
+        say(f"lsp: finished: {folder}")
     else:
-        print(f"lsp: stopped; to continue: {resume_command(folder)}")
+        say(f"lsp: stopped; to continue: {resume_command(folder)}")
     for failure in failures:
         say_error(failure)
     if not finished:
