@@ -154,7 +154,7 @@ def _known_rules(env: gymnasium.Env[Any, Any]) -> Rules | None:
 
 
 def _wrappers(env: gymnasium.Env[Any, Any]) -> list[gymnasium.Env[Any, Any]]:
-    found = []
+    found: list[gymnasium.Env[Any, Any]] = []
     while isinstance(env, gymnasium.Wrapper):
         found.append(env)
         env = env.env

@@ -33,6 +33,8 @@ class Judge:
         `one_by_one`: call `compute_reward` with one goal after the other, and not with a batch.
         """
         self._env, self._name, self.one_by_one = env, name, one_by_one
+        space: Any = env.observation_space
+        self._spaces = [space[key] for key in KEYS]  # of achieved and desired goals
         self._reward, self._terminated = (method(env, f"compute_{what}") for what in ("reward", "terminated"))
         self._takes_one = one_by_one  # whether compute_reward takes a single goal
         self._takes_dict = False  # whether it wants one info for a batch, and not one for each goal
@@ -134,8 +136,7 @@ class Judge:
     def _shaped(self, *goals: Any) -> list[np.ndarray]:
         """Copies of achieved and desired goals [..., G] as the environment has them, [n, ...]."""
         shaped = []
-        for values, key in zip(goals, KEYS, strict=True):
-            space = self._env.observation_space[key]
+        for values, space in zip(goals, self._spaces, strict=True):
             numbers = np.asarray(values)
             whole = not np.issubdtype(space.dtype, np.floating) and np.issubdtype(numbers.dtype, np.floating)
             shaped.append((np.rint(numbers) if whole else numbers).astype(space.dtype).reshape(-1, *space.shape))
@@ -143,7 +144,7 @@ class Judge:
 
     def _examples(self) -> tuple[np.ndarray, np.ndarray]:
         """Pairs of goals [n, G], with an n that is not the size of a goal; nothing of the environment is drawn from."""
-        spaces = [self._env.observation_space[key] for key in KEYS]
+        spaces = self._spaces
         rng, count = np.random.default_rng(0), 5 if 5 not in spaces[0].shape else 7
         lows = [np.clip(-2.0, space.low, space.high).ravel() for space in spaces]
         highs = [np.minimum(low + 4.0, space.high.ravel()) for low, space in zip(lows, spaces, strict=True)]
@@ -165,7 +166,8 @@ class Judge:
             again, _ = _attempt(lambda: self._each(achieved, goal, {}))
             if again is None or not _same(again, one):
                 return "its compute_reward gives other rewards for the same goals when it is called again"
-            batch, reason = None, f"a goal alone is worth {one[0]:g}, and {batch[0]:g} as the first of {len(goal)}"
+            reason = f"a goal alone is worth {one[0]:g}, and {batch[0]:g} as the first of {len(goal)}"
+            batch = None
         if batch is not None:
             return ""
         problem = f"its compute_reward cannot evaluate a batch of goals f{list(goal.shape)} with empty infos ({reason})"
