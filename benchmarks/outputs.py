@@ -54,7 +54,7 @@ class Recorded:
             self.advance(1)
 
     def advance(self, steps: int) -> None:
-        """As `Session.train` does, for so many environment steps."""
+        """As `lsp.training.train` does, for so many environment steps."""
         loop, seed = self.session.loop, self.run.seed
         end = seed.step + steps
         while seed.step < end:
@@ -64,7 +64,9 @@ class Recorded:
             began = time.perf_counter()
             self.shown.extend(episode.episode_return for episode in episodes)
             self.progress.update(seed.step, self.shown)
-            self.run.record(before, episodes, self.outputs)
+            self.run.note(before, episodes)
+            if self.run.due:
+                self.run.write(self.outputs, lambda text: None)
             self.telling += time.perf_counter() - began
         jax.block_until_ready(loop.device.state)
 

@@ -43,7 +43,7 @@ def build(config: "Config", spec: "EnvSpec | None" = None) -> "Recipe":
 
     config = validate(config)
     if spec is None:
-        spec = envs.env_spec(config)
+        spec = envs.learner_spec(config, print)
     return agents.build(config, spec)
 
 

@@ -18,8 +18,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 from lsp.agents import AGENTS, presets
 from lsp.config import Config, ConfigError, from_dict, schema, stages, to_dict, validate
-
-PROGRAM = "python -m lsp.run"
+from lsp.config.schema import PROGRAM as PROGRAM
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,9 @@ class RunOptions:
     3,5,7. Each is its single run, up to rounding."""
     resume: str = ""
     """Folder of a run, or of many seeds, to continue from its newest checkpoint. No other flag is needed;
-    --steps, --log-every, --checkpoint-every, --milestone-every, --evaluation.every, --track and --executors.engine,
-    .workers, .address and .timeout may change, and what comes later: --layers, --layer-steps and, while the first
-    layer trains, --growth."""
+    --steps, --log-every, --checkpoint-every, --milestone-every, --evaluation.every and .max-episode-steps, --track and
+    --executors.engine, .workers, .address and .timeout may change, and what comes later: --layers, --layer-steps and,
+    while the first layer trains, --growth."""
     dry_run: bool = False
     """Print the whole configuration and the memory that replay needs, and end."""
     version: bool = False

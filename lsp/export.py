@@ -4,7 +4,8 @@
     policy/numpy_policy.py            the few lines of NumPy that evaluate them; needs nothing of `lsp`
     policy/policy.stablehlo           observation f32[b, S], latent f32[b, A] -> action f32[b, A], by `jax.export`
 
-Actions are within the environment's own bounds. Loading reads numbers, text and StableHLO: no pickle, no code.
+Actions are within the environment's own bounds, and of its own shape where that is none of a vector. Loading reads
+numbers, text and StableHLO: no pickle, no code.
 """
 
 import argparse
@@ -19,14 +20,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnasium import spaces
 
 from lsp import envs, numpy_policy
 from lsp.agents.learner import make_flat_params
 from lsp.agents.stack import Layer
 from lsp.commands import Parser, status_of
 from lsp.config import Config
+from lsp.envs.flatten import Part
 from lsp.flows import registry as flows
 from lsp.numpy_policy import NumpyPolicy
+from lsp.storage.run_folder import read_config
 from lsp.training.loading import load_run
 from lsp.types import Agent, Array, EnvSpec, Params
 
@@ -41,18 +45,23 @@ class Actor(NamedTuple):
     layers: Sequence[Layer]  # bottom first; the last is the one in training, as it stands
     config: Config
     spec: EnvSpec
-    low: np.ndarray  # f32[A] the environment's own bounds
+    low: np.ndarray  # the environment's own bounds, of its own shape and dtype
     high: np.ndarray
+    parts: Sequence[Part]  # of the environment's own observation, in the order of what the policy sees
     step: int
 
 
-def load_actor(run_dir: Path, step: int | None = None) -> Actor:
-    """The actor in a run's newest checkpoint, or in that of `step`. Raises ConfigError or CheckpointError."""
-    run = load_run(run_dir, step)
-    with closing(envs.make_env(run.config)) as env:
-        space = env.env.action_space
-    low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))  # type: ignore[attr-defined]
-    return Actor(run.recipe.agent, run.actor_params(), run.layers(), run.config, run.spec, low, high, run.step)
+def load_actor(run_dir: Path, step: int | None = None, env: envs.BoxEnv | None = None) -> Actor:
+    """The actor in a run's newest checkpoint, or in that of `step`. Raises ConfigError or CheckpointError.
+
+    Sizes and bounds are those of `env`, the run's environment; without, one is made to read them.
+    """
+    if env is None:
+        with closing(envs.make_env(read_config(run_dir))) as made:
+            return load_actor(run_dir, step, made)
+    run, space = load_run(run_dir, step, env), env.env.action_space
+    own = space.low, space.high, env.parts  # type: ignore[attr-defined]
+    return Actor(run.recipe.agent, run.actor_params(), run.layers(), run.config, run.spec, *own, run.step)
 
 
 def to_numpy(actor: Actor) -> NumpyPolicy:
@@ -64,6 +73,8 @@ def to_numpy(actor: Actor) -> NumpyPolicy:
         "step": actor.step,
         "observation_dim": actor.spec.observation_dim,
         "action_dim": actor.spec.action_dim,
+        "observation": _described(actor.parts),
+        "dtype": actor.low.dtype.name,
         "low": actor.low.tolist(),
         "high": actor.high.tolist(),
         "layers": [
@@ -72,6 +83,13 @@ def to_numpy(actor: Actor) -> NumpyPolicy:
     }
     weights = {f"{i}/{name}": leaf for i, layer in enumerate(actor.layers) for name, leaf in _weights(layer).items()}
     return NumpyPolicy(description, weights)
+
+
+def _described(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Keys and shape of each box; none where numbers become others, which is left to `lsp.envs.flatten`."""
+    if not all(isinstance(part.space, spaces.Box | spaces.MultiBinary) for part in parts):
+        return []
+    return [{"path": list(part.path), "shape": list(part.space.shape or ())} for part in parts]
 
 
 def _weights(layer: Layer) -> dict[str, np.ndarray]:
@@ -88,20 +106,32 @@ def _weights(layer: Layer) -> dict[str, np.ndarray]:
 
 
 def to_stablehlo(actor: Actor) -> bytes:
-    """observation f32[b, S], latent f32[b, A] -> action f32[b, A], for any b, weights inside."""
+    """observation f32[b, S], latent f32[b, A] -> action f32[b, A], for any b, weights inside.
+
+    Where the environment's actions are no vectors, their own axes stand in place of A.
+    """
+    rows = within_float32(actor.low.ravel(), actor.high.ravel())
 
     def act(observation: Array, latent: Array) -> Array:
         action = actor.agent.act_latent(actor.params, observation, latent).env_action
-        center, half_range = (actor.high + actor.low) / 2, (actor.high - actor.low) / 2
         low, high, center, half_range = (
-            jnp.broadcast_to(row, action.shape) for row in (actor.low, actor.high, center, half_range)
+            jnp.broadcast_to(row, action.shape) for row in (*rows, (rows[1] + rows[0]) / 2, (rows[1] - rows[0]) / 2)
         )
-        return jnp.clip(center + half_range * action, low, high)
+        return jnp.clip(center + half_range * action, low, high).reshape(action.shape[0], *actor.low.shape)
 
     (batch,) = jax.export.symbolic_shape("b")
     observation = jax.ShapeDtypeStruct((batch, actor.spec.observation_dim), np.float32)
     latent = jax.ShapeDtypeStruct((batch, actor.spec.action_dim), np.float32)
     return bytes(jax.export.export(jax.jit(act), platforms=PLATFORMS)(observation, latent).serialize())
+
+
+def within_float32(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds [A] as float32, not below `low` and not above `high`; their nearest where float32 has none between."""
+    lowest, highest = low.astype(np.float32), high.astype(np.float32)
+    lowest = np.where(lowest < low, np.nextafter(lowest, np.float32(np.inf)), lowest)
+    highest = np.where(highest > high, np.nextafter(highest, np.float32(-np.inf)), highest)
+    none = lowest > highest
+    return np.where(none, low.astype(np.float32), lowest), np.where(none, low.astype(np.float32), highest)
 
 
 def load_policy(run_dir: str | Path) -> Callable[..., np.ndarray]:
@@ -110,7 +140,8 @@ def load_policy(run_dir: str | Path) -> Callable[..., np.ndarray]:
         action = policy(observation)          at the zero latent, which is not the density's mode
         action = policy(observation, key)     sampled; a JAX key, a NumPy generator or a whole number
 
-    observation f32[..., S] -> action f32[..., A] within the environment's bounds. Runs no code from the folder.
+    observation f32[..., S], or as the environment gives it, -> action [..., A] within the environment's bounds, of its
+    own dtype, and of its own shape where that is none of a vector. Runs no code from the folder.
 
     Raises:
       ConfigError: neither a run nor an exported folder.
@@ -160,9 +191,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(options: argparse.Namespace) -> int:
-    out = options.out or options.run / "policy"
-    actor = load_actor(options.run, options.step)
-    difference = save(actor, out)
+    out, here = options.out or options.run / "policy", Path.cwd()
+    actor = load_actor(here / options.run, options.step)  # which an environment may take elsewhere
+    difference = save(actor, here / out)
     print(f"lsp: policy of step {actor.step:,} in {out}: NumPy and StableHLO differ by at most {difference:.1e}")
     return 0
 

@@ -65,7 +65,7 @@ BEFORE_KINDS = {"kind": "real_nvp", "outputs": {"shift": 1, "log_scale": 1}}  # 
 
 
 class NumpyPolicy:
-    """Observations to actions within the environment's own bounds."""
+    """Observations to actions within the environment's own bounds, of its own shape and dtype."""
 
     def __init__(self, description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
         """Take what `policy.json` and `weights.npz` hold; `weights` by name, such as `0/embedding/Dense_0/kernel`."""
@@ -77,10 +77,17 @@ class NumpyPolicy:
                 raise ValueError(f"a layer's flow is of kind {layer['kind']}, this file has {', '.join(KINDS)}")
         self.description, self.weights = description, dict(weights)
         self.observation_dim, self.action_dim = description["observation_dim"], description["action_dim"]
-        self._low, self._high = (np.array(description[name], np.float32) for name in ("low", "high"))
+        self._dtype = np.dtype(description.get("dtype", "float32"))  # of the environment's actions
+        low, high = (np.array(description[name], self._dtype) for name in ("low", "high"))
+        self._shape, self._low, self._high = low.shape, low.ravel(), high.ravel()
 
     def __call__(self, observation: Any, key: Any = None) -> np.ndarray:
-        """The action at the zero latent, or with `key`, a NumPy generator or its seed, at a drawn one: [..., A]."""
+        """The action at the zero latent, or with `key`, a NumPy generator or its seed, at a drawn one.
+
+        An observation is a vector [..., S], or what the environment returns, if that is boxes in dicts or tuples.
+
+        [..., A], or where the environment's actions are no vectors, their own axes in place of A.
+        """
         observation = self._checked(observation)
         latent = np.zeros((*observation.shape[:-1], self.action_dim), np.float32)
         if key is not None:
@@ -88,10 +95,11 @@ class NumpyPolicy:
         return self.at_latent(observation, latent)
 
     def at_latent(self, observation: Any, latent: Any) -> np.ndarray:
-        """The action [..., A] at a latent of the top layer, [..., A]."""
+        """The action, as the environment wants it, at a latent of the top layer, [..., A]."""
         action = self.squashed(observation, latent)
         scaled = (self._high + self._low) / 2 + (self._high - self._low) / 2 * action
-        return np.asarray(np.clip(scaled, self._low, self._high))
+        clipped = np.clip(scaled, self._low, self._high).astype(self._dtype)  # in that order: rounding stays within
+        return np.asarray(clipped.reshape(*action.shape[:-1], *self._shape))
 
     def squashed(self, observation: Any, latent: Any, layer: int | None = None) -> np.ndarray:
         """The action in [-1, 1], [..., A], at a latent of `layer`, counted from the bottom; without it of the top."""
@@ -103,10 +111,28 @@ class NumpyPolicy:
         return np.asarray(np.tanh(u))
 
     def _checked(self, observation: Any) -> np.ndarray:
-        array = np.asarray(observation, np.float32)
+        array = np.asarray(self._flat(observation), np.float32)
         if array.shape[-1:] != (self.observation_dim,):
             raise ValueError(f"observation of shape {array.shape}: its last axis must be {self.observation_dim}")
         return array
+
+    def _flat(self, observation: Any) -> Any:
+        """What the environment gives as observation, with any leading axes, as vectors; what is a vector as it is."""
+        parts = self.description.get("observation", [])
+        if not any(part["path"] for part in parts):
+            shape = tuple(parts[0]["shape"]) if parts else ()
+            if len(shape) < 2 or np.shape(observation)[-len(shape) :] != shape:
+                return observation
+        elif not isinstance(observation, Mapping | tuple):
+            return observation
+        vectors = []
+        for part in parts:
+            value = observation
+            for key in part["path"]:
+                value = value[key]
+            array = np.asarray(value, np.float32)
+            vectors.append(array.reshape(*array.shape[: array.ndim - len(part["shape"])], -1))
+        return np.concatenate(vectors, axis=-1)
 
     def _view(self, index: int, observation: np.ndarray) -> np.ndarray:
         """What a layer sees: the numbers that it was trained on, normalized as they were then."""

@@ -3,7 +3,8 @@
     row = [observation (S), action (A), reward, discount, next_observation (S)],     W = 2S + A + 2 numbers
 
 and of a task with goals G + 2 more, its `outcome`: [goal achieved by the step (G), step in its episode, failure], where
-failure is 1 if the episode terminated for another reason than its goal.
+failure is 1 if the episode terminated for another reason than its goal. Where steps may have a reward beside that of
+their goal (`GoalTask.beside`), that part of the reward is one number more, the last.
 
 One row is one gather out of replay and one array across the boundary of a dispatch. `Layout` alone knows what lies
 where in it.
@@ -22,22 +23,26 @@ class Layout(NamedTuple):
     observation_dim: int  # S
     action_dim: int  # A
     outcome_dim: int = 0  # G + 2, or 0 without goals
+    beside_dim: int = 0  # 1, or 0 where no step has a reward beside its goal's
 
     @classmethod
     def of(cls, spec: EnvSpec) -> "Layout":
         """Of the transitions of an environment."""
-        return cls(spec.observation_dim, spec.action_dim, 0 if spec.goals is None else spec.goals.dim + 2)
+        task = spec.goals
+        goals = () if task is None else (task.dim + 2, int(task.beside))
+        return cls(spec.observation_dim, spec.action_dim, *goals)
 
     @classmethod
     def like(cls, example: Transition) -> "Layout":
         """Of transitions whose fields have the last axes of the example's."""
         outcome_dim = 0 if example.outcome is None else example.outcome.shape[-1]
-        return cls(example.observation.shape[-1], example.action.shape[-1], outcome_dim)
+        beside_dim = int(example.beside is not None)
+        return cls(example.observation.shape[-1], example.action.shape[-1], outcome_dim, beside_dim)
 
     @property
     def width(self) -> int:
         """Numbers in a row, W."""
-        return 2 * self.observation_dim + self.action_dim + 2 + self.outcome_dim
+        return 2 * self.observation_dim + self.action_dim + 2 + self.outcome_dim + self.beside_dim
 
     @property
     def observation(self) -> slice:
@@ -67,7 +72,7 @@ class Layout(NamedTuple):
     @property
     def outcome(self) -> slice:
         """G + 2 numbers; empty without goals."""
-        return slice(self.next_observation.stop, self.width)
+        return slice(self.next_observation.stop, self.next_observation.stop + self.outcome_dim)
 
     @property
     def achieved_goal(self) -> slice:
@@ -78,7 +83,12 @@ class Layout(NamedTuple):
     def episode_step(self) -> int:
         """Of the outcome, one number: the step in its episode, from 0."""
         assert self.outcome_dim, "without goals there is no outcome"
-        return self.width - 2
+        return self.outcome.stop - 2
+
+    @property
+    def beside(self) -> int | slice:
+        """One number: the part of the reward that is not of the goal; empty where no step has such a part."""
+        return self.outcome.stop if self.beside_dim else slice(self.outcome.stop, self.width)
 
     def unpack(self, rows: Array) -> Transition:
         """Inverse of `pack`, [..., W] -> a transition with the same leading axes; NumPy rows give views."""
@@ -89,6 +99,7 @@ class Layout(NamedTuple):
             discount=rows[..., self.discount],
             next_observation=rows[..., self.next_observation],
             outcome=rows[..., self.outcome] if self.outcome_dim else None,
+            beside=rows[..., self.beside] if self.beside_dim else None,
         )
 
 
@@ -99,7 +110,11 @@ def pack(transition: Transition) -> Array:
         import jax.numpy as xp  # here, because an executor's process does without JAX
     reward, discount = transition.reward[..., None], transition.discount[..., None]
     parts = [transition.observation, transition.action, reward, discount, transition.next_observation]
-    return xp.concatenate(parts if transition.outcome is None else [*parts, transition.outcome], axis=-1)
+    if transition.outcome is not None:
+        parts.append(transition.outcome)
+    if transition.beside is not None:
+        parts.append(transition.beside[..., None])
+    return xp.concatenate(parts, axis=-1)
 
 
 def split_outcome(outcome: Array) -> tuple[Array, Array, Array]:

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lsp import cli
-from lsp.commands import FAULT, INTERRUPTED, say_error, status_of
+from lsp.commands import FAULT, INTERRUPTED, say, say_error, status_of
 from lsp.config import Config, ConfigError, schema
+from lsp.config.schema import Fault
+from lsp.storage.run_folder import resume_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,26 +36,38 @@ def run_dir(options: cli.RunOptions, config: Config) -> Path:
     env = re.sub(r"[^\w.-]", "", config.env)
     seeds = f"seeds{options.seeds.replace(':', '-')}" if options.seeds else f"s{config.seed}"
     default = f"{env}__{config.agent}__{seeds}__{time.strftime('%Y%m%d-%H%M%S')}"
-    return Path(options.runs_dir) / (options.name or default)
+    return Path(options.runs_dir).expanduser() / (options.name or default)
 
 
 def _train(command: cli.Command) -> int:
     options, config = command.options, command.config
-    folder = Path(options.resume) if options.resume else run_dir(options, config)
+    folder = Path(options.resume).expanduser() if options.resume else run_dir(options, config)
     if not options.resume and config.steps <= config.learning_starts:
         print(f"lsp: note: --steps={config.steps} ends before --learning-starts={config.learning_starts}: no learning")
+    place = folder.absolute()  # whatever environments do to the working folder
     from lsp.training import session  # JAX comes with it, and takes seconds
 
-    if options.resume:
-        return _end(folder, *session.resume(folder, command.given))
-    return _end(folder, *session.start(config, folder, command.seeds))
+    try:
+        if options.resume:
+            finished, failures = session.resume(place, command.given)
+        else:
+            finished, failures = session.start(config, place, command.seeds)
+    except (ConfigError, Fault) as error:
+        error.args = (as_typed(str(error), place, folder),)
+        raise
+    return _end(folder, finished, [as_typed(failure, place, folder) for failure in failures])
+
+
+def as_typed(text: str, place: Path, folder: Path) -> str:
+    """A message about `place` that names it as it was typed, which is shorter, and means the same to who typed it."""
+    return text.replace(str(place), str(folder))
 
 
 def _end(folder: Path, finished: bool, failures: Sequence[str]) -> int:
     if finished:
-        print(f"lsp: finished: {folder}")
+        say(f"lsp: finished: {folder}")
     else:
-        print(f"lsp: stopped; to continue: {cli.PROGRAM} --resume={folder}")
+        say(f"lsp: stopped; to continue: {resume_command(folder)}")
     for failure in failures:
         say_error(failure)
     if not finished:
@@ -66,7 +80,7 @@ def _dry_run(command: cli.Command) -> int:
     from lsp.training import memory
 
     config = command.config
-    spec = envs.env_spec(config)
+    spec = envs.learner_spec(config, lambda line: print(f"# {line}"))
     print(f"# would write to {run_dir(command.options, config)}")
     for name, value in schema.flatten(config).items():
         print(f"{schema.flag(name)}={shlex.quote(schema.to_text(value))}")

@@ -23,7 +23,7 @@ From the bottom up; each imports only what stands above it in this list:
     storage     what a run leaves on disk: checkpoints, frozen layers, metrics
     envs        environments by name, the shipped tasks, latents as actions
     executors   stepping environments: in this process, in others, on a Ray cluster
-    training    the loop over the seeds of a run: device, seed, loop, session; growth, evaluation
+    training    the loop over the seeds of a run: device, seed, loop, train, session; growth, evaluation, endings
     cli, commands        flags and exit statuses
     run, report, grid, export, video                               commands: `python -m lsp.NAME`
 """
@@ -55,6 +55,8 @@ class GoalTask(NamedTuple):
     terminated: Callable[[Any, Any], Any]  # whether achieving [..., G] with goal [..., G] ends the episode, bool[...]
     on_host: bool = False  # whether the functions are the environment's own, which take NumPy arrays only
     max_episode_steps: int | None = None  # the time limit, if there is one
+    beside: bool = False  # whether steps may have a reward beside that of their goal; transitions then hold it
+    replaces: bool = False  # whether `reward` is what is learned from under every goal, in place of the env's reward
 
 
 class EnvSpec(NamedTuple):
@@ -77,6 +79,7 @@ class Transition(NamedTuple):
     discount: Array  # f32[...]    gamma**n; 0 only where the task truly terminated, never at a time limit
     next_observation: Array  # f32[..., S] the true successor, never the first observation after a reset
     outcome: Array | None = None  # f32[..., G + 2] of tasks with goals: goal achieved, step in its episode, failure
+    beside: Array | None = None  # f32[...] where `GoalTask.beside`: the part of the reward that no goal changes
 
 
 class Batch(NamedTuple):
@@ -211,6 +214,9 @@ class Executors(Protocol):
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to continue exactly, as nested dicts of NumPy arrays and JSON values."""
+
+    def new_episodes(self, step: int) -> dict[str, Any]:
+        """After a fault, at environment step `step`, what `set_state` needs to begin new episodes; asks nobody."""
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`'s result."""

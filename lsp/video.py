@@ -20,6 +20,7 @@ from lsp import envs
 from lsp.commands import Parser, status_of
 from lsp.config import ConfigError
 from lsp.numpy_policy import NumpyPolicy
+from lsp.storage.run_folder import read_config
 
 PROTOCOLS = ("sampled", "mode", "fixed_latent")
 GL = ("egl", "osmesa")
@@ -141,18 +142,20 @@ def film(options: argparse.Namespace) -> int:
     os.environ.update(PYGAME | os.environ)
     from lsp import export  # it makes environments, and so must come after the choice
 
-    actor = export.load_actor(options.run, options.step)
-    policy = export.to_numpy(actor)
-    walk = None if options.latent_walk is None else parse_walk(options.latent_walk, policy)
-    with closing(envs.make_env(actor.config, render_mode="rgb_array")) as env:
+    here = Path.cwd()  # which an environment may change
+    with closing(envs.make_env(read_config(options.run), render_mode="rgb_array")) as env:
+        actor = export.load_actor(here / options.run, options.step, env)
+        policy = export.to_numpy(actor)
+        walk = None if options.latent_walk is None else parse_walk(options.latent_walk, policy)
         if gl is None and hasattr(env.unwrapped, "model"):  # MuJoCo's
             raise ConfigError(NO_GL)
         fps = float(env.metadata.get("render_fps") or 30)
         moves = latents(options.protocol, walk, fps, actor.spec.action_dim, options.seed)
         frames, total = record(env, policy, moves, walk, options.frames, options.seed)
     kind = options.protocol if walk is None else f"layer_{walk.layer}_latent_{walk.dimension}"
-    for path in write(frames, options.run / "videos" / f"step_{actor.step}_{kind}_s{options.seed}", fps):
-        print(f"lsp: {path}: {len(frames)} steps, return {total:,.1f}")
+    path = options.run / "videos" / f"step_{actor.step}_{kind}_s{options.seed}"
+    for written in write(frames, here / path, fps):
+        print(f"lsp: {path.with_name(written.name)}: {len(frames)} steps, return {total:,.1f}")
     return 0
 
 

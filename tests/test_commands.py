@@ -76,8 +76,87 @@ def test_so_do_those_that_train(command: Any, tmp_path: Path, monkeypatch: Any, 
 
 def test_a_reader_that_has_seen_enough() -> None:
     script = "import sys\nfrom lsp import commands\nsys.exit(commands.status_of(lambda: print('x' * 100_000) or 0))"
-    line = f"{sys.executable} -c \"$SCRIPT\" | head -c 1"
+    line = f'{sys.executable} -c "$SCRIPT" | head -c 1'
     result = subprocess.run(
         ["bash", "-c", line], cwd=ROOT, env=os.environ | {"SCRIPT": script}, capture_output=True, text=True, check=False
     )
     assert (result.stdout, result.stderr) == ("x", "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"JAX_PLATFORMS": "nosuch"},
+            "JAX_PLATFORMS=nosuch: Unable to initialize backend 'nosuch': no such thing; unset",
+        ),
+        ({"JAX_PLATFORM_NAME": "gpu", "JAX_PLATFORMS": ""}, "JAX_PLATFORM_NAME=gpu: Unable to initialize"),
+        ({}, "JAX: Unable to initialize"),
+    ],
+)
+def test_a_platform_that_is_not_there(variables: dict[str, str], message: str, monkeypatch: Any, capsys: Any) -> None:
+    for name in commands.PLATFORM_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    text = "Unable to initialize backend 'nosuch': no such\nthing (set JAX_PLATFORMS='' to automatically choose one)"
+    assert commands.status_of(raising(RuntimeError(text))) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"lsp: error: {message}")
+    assert said.endswith("; unset JAX_PLATFORMS, or let it be cpu\n")
+    assert said.count("\n") == 1
+
+
+def test_jax_says_what_is_looked_for() -> None:
+    """Its message in a process of its own: of a name, of a platform without its device, of the old variable."""
+    script = "import sys, jax\nfrom lsp import commands\nsys.exit(commands.status_of(lambda: len(jax.devices()) and 0))"
+    for name, value in (("JAX_PLATFORMS", "nosuch"), ("JAX_PLATFORMS", "cuda,nosuch"), ("JAX_PLATFORM_NAME", "gpu")):
+        environment = {key: text for key, text in os.environ.items() if key not in commands.PLATFORM_VARIABLES}
+        line = [sys.executable, "-c", script]
+        done = subprocess.run(
+            line, cwd=ROOT, env=environment | {name: value}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2, done.stderr
+        assert f"lsp: error: {name}={value}: " in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_any_name_can_be_printed_anywhere() -> None:
+    """In an encoding that lacks its letters; and a name that is no text at all."""
+    script = "import sys\nfrom lsp import commands\n"
+    script += "sys.exit(commands.status_of(lambda: print('L\\u00e4ufe', '\\udcff') or 0))"
+    line, ascii_only = [sys.executable, "-c", script], {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(line, cwd=ROOT, env=os.environ | ascii_only, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "L\\xe4ufe \\udcff\n", "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(closed: str, tmp_path: Path) -> None:
+    """What the command opens does not take their place, where everything that is printed would go into it."""
+    script = (
+        "import os, sys\nfrom lsp import commands\n"
+        f"def do():\n    file = open({str(tmp_path / 'file')!r}, 'w')\n"
+        "    print('lost'), print('lost', file=sys.stderr)\n"
+        "    os.write(2, b'lost')\n    return 3 if file.fileno() > 2 else 4\n"
+        "sys.exit(commands.status_of(do))"
+    )
+    line = f'{sys.executable} -c "$SCRIPT" {closed}'
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, env=os.environ | {"SCRIPT": script}, check=False)
+    assert done.returncode == 3
+    assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize("status", [0, 130])
+def test_nobody_reads_what_is_said_at_the_end(status: int) -> None:
+    script = "import sys\nfrom lsp import commands\n"
+    script += f"sys.exit(commands.status_of(lambda: commands.say('x') or {status}))"
+    line = f'({sys.executable} -c "$SCRIPT"; echo $? >&2) | true'
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=ROOT,
+        env=os.environ | {"SCRIPT": script, "PYTHONUNBUFFERED": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == f"{status or commands.FAULT}\n"

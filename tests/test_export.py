@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Dict
 
-from lsp import export
+from lsp import envs, export
 from lsp.config import ConfigError
 from lsp.storage import checkpoint
+from lsp.types import EnvSpec
 from tests.support.policies import untrained
 
 SCRIPT = """
@@ -81,3 +84,75 @@ def test_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err
     assert f"choose one of the runs in it, such as {run}" in err
     assert err.count("\n") == 2
+
+
+class Shaped(gymnasium.Env):
+    """Observes in parts, and acts by a table whose bounds float32 does not hold."""
+
+    observation_space = Dict(place=Box(-9.0, 9.0, (2,), np.float64), height=Box(-9.0, 9.0, (), np.float64))
+    action_space = Box(np.array([[-0.7, 0.1], [0.3, 0.7]]), np.array([[0.1, 0.7], [0.3, 0.9]]), dtype=np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"place": np.array([1.0, 2.0]), "height": np.array(3.0)}, {}
+
+    def step(self, action):
+        self.action = action
+        return self.reset()[0], float(action.sum()), False, False, {}
+
+
+def test_own_bounds_and_shape(tmp_path: Path, rng: np.random.Generator) -> None:
+    """By NumPy in float64; by StableHLO in float32, whose numbers lie within the same bounds."""
+    run = untrained(tmp_path / "run", spec=EnvSpec(3, 4), env=f"{__name__}:Shaped")
+    actor, space = export.load_actor(run), Shaped.action_space
+    policy = export.to_numpy(actor)
+    observation = rng.normal(size=(50, 3)).astype(np.float32)
+    latent = (rng.normal(size=(50, 4)) * rng.choice([1, 1e4], (50, 1))).astype(np.float32)
+    actions = policy.at_latent(observation, latent)
+    assert actions.shape == (50, 2, 2)
+    assert all(action in space for action in actions)
+    assert [actions.min(axis=0)[0, 0], actions.max(axis=0)[0, 0]] == pytest.approx([-0.7, 0.1], rel=1e-12)
+    assert (actions[:, 1, 0] == 0.3).all()
+    squashed = policy.squashed(observation, latent)
+    env = envs.make(f"{__name__}:Shaped")
+    env.reset(seed=0)
+    for action, unit in zip(actions, squashed, strict=True):
+        env.step(unit)
+        np.testing.assert_allclose(env.unwrapped.action, action, rtol=1e-12)
+    flat, own = env.reset(seed=0)[0], env.unwrapped.reset()[0]
+    assert policy(own) in space
+    np.testing.assert_array_equal(policy(own), policy(flat))
+    both = {"place": np.ones((5, 2)), "height": np.zeros(5)}
+    np.testing.assert_allclose(policy(both)[3], policy(np.array([1.0, 1.0, 0.0])), rtol=1e-5)
+
+    out = tmp_path / "policy"
+    export.save(actor, out)
+    np.testing.assert_array_equal(export.load_policy(out)(observation, 3), policy(observation, 3))
+    program = jax.export.deserialize(bytearray((out / "policy.stablehlo").read_bytes()))
+    theirs = np.asarray(program.call(observation, latent)).astype(np.float64)
+    np.testing.assert_allclose(theirs, actions, rtol=1e-4, atol=1e-5)
+    free = space.low < space.high  # of a single number like 0.3, float32 can but have the nearest
+    assert (theirs >= space.low)[:, free].all()
+    assert (theirs <= space.high)[:, free].all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(-0.7, 0.1, np.float64), (0.1, 0.7, np.float64), (-1.0, 1.0, np.float32), (0.3, 0.3, np.float64)],
+)
+def test_bounds_within_float32(low: float, high: float, dtype: type) -> None:
+    bounds = np.array([low], dtype), np.array([high], dtype)
+    lowest, highest = export.within_float32(*bounds)
+    assert lowest.dtype == highest.dtype == np.float32
+    np.testing.assert_allclose([lowest[0], highest[0]], [low, high], rtol=1e-6)
+    if low < high:
+        assert low <= float(lowest[0]) < float(highest[0]) <= high
+    else:
+        assert lowest == highest == np.float32(low)
+
+
+@pytest.mark.parametrize("env", ["lsp/Reacher2D-v0"])
+def test_observations_as_a_task_with_goals_gives_them(env: str, tmp_path: Path) -> None:
+    flat, own = envs.make(env), gymnasium.make(env)
+    policy = export.load_policy(untrained(tmp_path / "run", spec=envs.spec_of(flat), env=env))
+    np.testing.assert_array_equal(policy(own.reset(seed=3)[0]), policy(flat.reset(seed=3)[0]))

@@ -47,9 +47,11 @@ def test_environment_fault(name: str, at: int, message: str, tmp_path: Path, cap
     folder = tmp_path / "run"
     arguments = command(folder, env=PUPPET, env_kwargs=event(name, at), steps=200, learning_starts=150)
     assert run.main([*arguments, "--checkpoint-every=20"]) == 1
-    assert error_of(capfd) == f"environment {PUPPET} {message}"
+    before = 2 * (at - 1)  # of two executors
+    remedy = f"to continue from step {before}: python -m lsp.run --resume={folder}"
+    assert error_of(capfd) == f"environment {PUPPET} {message}; {remedy}"
     steps = range(20, 2 * at, 20)
-    assert checkpoint.steps(folder / "checkpoints") == list(steps[-2:])
+    assert checkpoint.steps(folder / "checkpoints") == [steps[-1], before]
     checkpoint.load(newest(folder))
     assert [line["step"] for line in metrics.read(folder / "metrics.jsonl")] == list(steps)
 
@@ -132,7 +134,9 @@ def test_disk_full(tmp_path: Path, capfd: Any) -> None:
         assert run.main([f"--resume={folder}", "--steps=300"]) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "checkpoint not saved, File too large; it needs " in error_of(capfd)
+    message = error_of(capfd)
+    assert "checkpoint not saved, File too large; it needs " in message
+    assert message.endswith(f"; to continue from step 60: python -m lsp.run --resume={folder}")
     assert checkpoint.steps(folder / "checkpoints") == [60]
     assert snapshot(newest(folder)) == kept
     assert run.main([f"--resume={folder}"]) == 0
@@ -258,7 +262,8 @@ def test_what_may_not_change(flag: str, folder: Path, capfd: Any) -> None:
     executors = "--executors.address, --executors.engine, --executors.timeout, --executors.workers"
     ahead = "--growth.*, --layer-steps, --layers"
     seldom = "--log-every, --milestone-every, --steps, --track"
-    allowed = f"--checkpoint-every, --evaluation.every, {executors}, {ahead}, {seldom}"
+    evaluation = "--evaluation.every, --evaluation.max-episode-steps"
+    allowed = f"--checkpoint-every, {evaluation}, {executors}, {ahead}, {seldom}"
     assert error_of(capfd) == f"{flag.split('=')[0]} cannot change when a run is resumed; only {allowed} can"
     assert snapshot(folder) == left
 

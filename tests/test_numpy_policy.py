@@ -112,6 +112,42 @@ def test_bounds_and_statistics(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(normalizing.squashed(1e6 + 0 * s, latent), normalizing.squashed(21 + 0 * s, latent))
 
 
+@pytest.mark.parametrize(("dtype", "shape"), [("float64", (2,)), ("float32", (1, 2)), ("float16", (2, 1))])
+def test_bounds_of_their_own_type_and_shape(dtype: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    _, _, policy = make("modern", 2, rng)
+    bounds = {"low": np.full(shape, -0.1, dtype), "high": np.full(shape, 0.7, dtype)}
+    lists = {name: bound.tolist() for name, bound in bounds.items()}
+    own = NumpyPolicy(json.loads(json.dumps(policy.description | lists | {"dtype": dtype})), policy.weights)
+    for size in (1.0, 1e6):
+        actions = own.at_latent(rng.normal(size=(4, 5, S)), size * rng.normal(size=(4, 5, 2)))
+        assert actions.shape == (4, 5, *shape)
+        assert actions.dtype == dtype
+        assert (actions >= bounds["low"]).all()
+        assert (actions <= bounds["high"]).all()
+    assert own(np.zeros(S)).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("parts", "own"),
+    [
+        ([{"path": [], "shape": [3]}], lambda s: s),
+        ([{"path": [], "shape": [3, 1]}], lambda s: s[..., None]),
+        (
+            [{"path": ["b"], "shape": [2]}, {"path": ["a", "x"], "shape": []}],
+            lambda s: {"b": s[..., :2], "a": {"x": s[..., 2]}},
+        ),
+        ([{"path": [0], "shape": [1, 2]}, {"path": [1], "shape": [1]}], lambda s: (s[..., None, :2], s[..., 2:])),
+    ],
+    ids=["vector", "column", "dict", "tuple"],
+)
+def test_observations_as_the_environment_gives_them(parts: Any, own: Any, rng: np.random.Generator) -> None:
+    _, _, plain = make("modern", 2, rng)
+    policy = NumpyPolicy(plain.description | {"observation": parts}, plain.weights)
+    for s in (rng.normal(size=S), rng.normal(size=(4, S)), rng.normal(size=(2, 5, S))):
+        np.testing.assert_array_equal(policy(own(s)), plain(s))
+        np.testing.assert_array_equal(policy(s), plain(s))
+
+
 def test_keys(rng: np.random.Generator) -> None:
     _, _, policy = make("modern", 2, rng)
     s = rng.normal(size=S)

@@ -13,16 +13,18 @@ from lsp.types import EnvSpec, GoalTask, Transition
 
 OBSERVATION, ACTION, GOAL = 5, 3, 2
 TASK = GoalTask(GOAL, lambda *goals: goals, lambda *goals: goals)
-PLAIN, WITH_GOALS = (Layout.of(EnvSpec(OBSERVATION, ACTION, goals)) for goals in (None, TASK))
-LAYOUTS = pytest.mark.parametrize("layout", [PLAIN, WITH_GOALS], ids=["plain", "goals"])
+TASKS = (None, TASK, TASK._replace(beside=True))
+PLAIN, WITH_GOALS, BESIDE = (Layout.of(EnvSpec(OBSERVATION, ACTION, goals)) for goals in TASKS)
+LAYOUTS = pytest.mark.parametrize("layout", [PLAIN, WITH_GOALS, BESIDE], ids=["plain", "goals", "beside"])
 
 
 def transition(rng: np.random.Generator, layout: Layout, *leading: int) -> Transition:
     def numbers(*shape: int) -> np.ndarray:
         return rng.standard_normal((*leading, *shape)).astype(np.float32)
 
+    sizes = (OBSERVATION,), (ACTION,), (), (), (OBSERVATION,)
     outcome = numbers(layout.outcome_dim) if layout.outcome_dim else None
-    return Transition(numbers(OBSERVATION), numbers(ACTION), numbers(), numbers(), numbers(OBSERVATION), outcome)
+    return Transition(*(numbers(*size) for size in sizes), outcome, numbers() if layout.beside_dim else None)
 
 
 def test_another_goal(rng: np.random.Generator) -> None:
@@ -44,6 +46,7 @@ def test_unpack_inverts_pack(
     assert isinstance(packed, np.ndarray) == (library is np.asarray)
     back = layout.unpack(packed)
     assert (back.outcome is None) == (layout is PLAIN)
+    assert (back.beside is None) == (layout is not BESIDE)
     for field, found in zip(original, back, strict=True):
         assert type(found) is type(field)
         if field is not None:
@@ -67,18 +70,20 @@ def test_places_are_those_of_the_fields(layout: Layout) -> None:
     row = np.arange(layout.width)
     fields = [getattr(layout, name) for name in Transition._fields]
     expected = [[0, 1, 2, 3, 4], [5, 6, 7], 8, 9, [10, 11, 12, 13, 14], [15, 16, 17, 18][: layout.outcome_dim]]
+    expected.append(19 if layout.beside_dim else [])
     assert [row[place].tolist() for place in fields] == expected
     assert np.concatenate([np.atleast_1d(row[place]) for place in fields]).tolist() == row.tolist()
 
 
-def test_places_in_an_outcome(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("layout", [WITH_GOALS, BESIDE], ids=["goals", "beside"])
+def test_places_in_an_outcome(rng: np.random.Generator, layout: Layout) -> None:
     """In a row and, of the same transition, in its outcome."""
-    t = transition(rng, WITH_GOALS, 4)
+    t = transition(rng, layout, 4)
     packed = packing.pack(t)
     achieved, step, failure = packing.split_outcome(t.outcome)
-    np.testing.assert_array_equal(packed[:, WITH_GOALS.achieved_goal], achieved)
-    np.testing.assert_array_equal(packed[:, WITH_GOALS.episode_step], step)
-    np.testing.assert_array_equal(packed[:, -1], failure)
+    np.testing.assert_array_equal(packed[:, layout.achieved_goal], achieved)
+    np.testing.assert_array_equal(packed[:, layout.episode_step], step)
+    np.testing.assert_array_equal(packed[:, layout.outcome][:, -1], failure)
     assert achieved.shape == (4, GOAL)
     with pytest.raises(AssertionError, match="without goals"):
         _ = PLAIN.episode_step
@@ -99,6 +104,6 @@ def test_unpacked_numpy_rows_are_views(layout: Layout) -> None:
     fields = [field for field in layout.unpack(packed) if field is not None]
     for number, field in enumerate(fields, start=1):
         field[...] = number
-    sizes = [OBSERVATION, ACTION, 1, 1, OBSERVATION, layout.outcome_dim]
-    expected = np.repeat(np.arange(1, 7), sizes)
+    sizes = [OBSERVATION, ACTION, 1, 1, OBSERVATION, layout.outcome_dim, layout.beside_dim]
+    expected = np.repeat(np.arange(1, 8), sizes)
     np.testing.assert_array_equal(packed, [expected, expected])

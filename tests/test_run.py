@@ -112,8 +112,8 @@ def test_exit_status(
     assert run.main(["--runs-dir=r", "--name=x", "--seed=3"]) == status
     assert capsys.readouterr().err == message
     assert run.main(["--resume=r/x", "--steps=9"]) == status
-    assert started == [(cli.parse(["--seed=3"]).config, Path("r/x"), ())]
-    assert resumed == [(Path("r/x"), {"steps": 9})]
+    assert started == [(cli.parse(["--seed=3"]).config, folder / "r/x", ())]
+    assert resumed == [(folder / "r/x", {"steps": 9})]
     hint = "python -m lsp.run --resume=r/x"
     assert (hint in capsys.readouterr().out) == (outcome == Ending(False, []))
 

@@ -44,6 +44,8 @@ class EvaluationConfig:
     """Environment steps between evaluations; 0 turns them off."""
     episodes: Count = 10
     """Episodes of each protocol."""
+    max_episode_steps: Count = 10_000
+    """Steps after which an episode is cut, where the environment has not ended it before."""
     protocols: tuple[Literal["sampled", "mode", "fixed_latent"], ...] = ("sampled", "mode")
     """A new latent each step; the zero latent (not the density's mode); one latent an episode, as in the study."""
 
@@ -93,7 +95,8 @@ class Config(stages.LayersConfig):
     track: tuple[Literal["none", "tensorboard", "wandb"], ...] = ("none",)
     """Where metrics go beside the run's own files; needs the extra `track` (pip install 'lsp[track]')."""
     checkpoint_every: Natural = 100_000
-    """Environment steps between checkpoints; 0 keeps only the last."""
+    """Environment steps between checkpoints, the first of which comes after ten minutes at the latest; 0 keeps only the
+    last."""
     milestone_every: Natural = 500_000
     """Checkpoints at multiples of this many steps are kept for good, without their replay; 0 keeps none."""
 

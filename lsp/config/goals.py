@@ -19,3 +19,5 @@ class GoalsConfig:
     """Transitions drawn with another goal for each with its own; 0 relabels none."""
     include_own: bool = True
     """Whether a transition may take as its goal what it achieves itself, and so meet it at once."""
+    one_by_one: bool = False
+    """Call an environment's own compute_reward with one goal after the other, where it takes no batch: slower."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from lsp.envs.box import BoxEnv, EnvironmentFault
-from lsp.envs.factory import env_spec, make, make_env, spec_of
+from lsp.envs.factory import env_spec, learner_spec, make, make_env, make_seeded, spec_of
 from lsp.envs.goal_box import GoalBoxEnv
 from lsp.envs.state import can_restore, get_state, set_state
 
@@ -26,9 +26,11 @@ __all__ = [
     "can_restore",
     "env_spec",
     "get_state",
+    "learner_spec",
     "make",
     "make_env",
     "make_latent_env",
+    "make_seeded",
     "set_state",
     "spec_of",
 ]

@@ -154,7 +154,7 @@ class RllabAntStudyEnv(AntGoalEnv):
             raise ValueError(f"reward={reward!r}: must be 'binary', 'sum' or 'proportional'")
         self.kind = goal
         dim, radius = (NUM_POSITIONS, 10.0) if goal == "position" else (NUM_VELOCITIES, 3.0)
-        self.rules = goals.Rules(partial(augmented, kind=reward, radius=radius), goals.never)
+        self.rules = goals.Rules(partial(augmented, kind=reward, radius=radius), goals.never, replaces=True)
         super().__init__(dim, radius, render_mode, **renderer)
 
     def achieved(self) -> np.ndarray:

@@ -11,8 +11,9 @@ from gymnasium.spaces import Box
 
 from lsp import hierarchy
 from lsp.agents import stack
+from lsp.envs import checks
 from lsp.envs.box import BoxEnv
-from lsp.envs.factory import make, spec_of
+from lsp.envs.factory import make, spec_of, wrap
 from lsp.storage import layer_files
 from lsp.types import Array
 
@@ -74,9 +75,10 @@ def make_latent_env(
       A Gymnasium environment.
 
     Raises:
-      ConfigError: layers that are missing, damaged, or of other sizes than the environment's.
+      ConfigError: layers that are missing, damaged, or of other sizes than the environment's; an environment that
+        agents cannot serve.
     """
     layers = layer_files.load(Path(policy_dir))
-    inner = make(env, **kwargs) if isinstance(env, str) else BoxEnv(env, str(env))
+    inner = make(env, **kwargs) if isinstance(env, str) else wrap(env, checks.shown(env))
     stack.check(layers, spec_of(inner), prefix_observation, str(policy_dir))
     return LatentEnv(inner, layers, bound)

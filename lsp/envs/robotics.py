@@ -11,6 +11,7 @@ from lsp.config import ConfigError
 from lsp.envs import goals
 from lsp.envs.goals import Rules, distance
 
+PACKAGE = "gymnasium_robotics."
 MAZE_RADIUS = 0.45  # meters; a number in the mazes' code
 TOO_NEW = (3, 12)
 """The first MuJoCo with which the Fetch tasks fail: it compares enumerations in another way than they expect."""
@@ -18,7 +19,9 @@ TOO_NEW = (3, 12)
 
 def rules_of(base: Any) -> Rules | None:
     """The rules of the Fetch tasks and of mazes; None of any other."""
-    kinds = {cls.__name__ for cls in type(base).__mro__}
+    if not type(base).__module__.startswith(PACKAGE):  # a class of that name, or a subclass that may reward otherwise
+        return None
+    kinds = {cls.__name__ for cls in type(base).__mro__ if cls.__module__.startswith(PACKAGE)}
     if "MujocoFetchEnv" in kinds:
         if base.reward_type == "sparse":
             return Rules(partial(goals.cost, radius=float(base.distance_threshold)), goals.never)

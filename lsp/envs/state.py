@@ -9,11 +9,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control import Continuous_MountainCarEnv, PendulumEnv
-from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
+from gymnasium.wrappers import TimeLimit
 
 from lsp.config import ConfigError
 from lsp.envs.box import BoxEnv
-from lsp.envs.goal_box import GoalBoxEnv
+from lsp.envs.goal_box import TRANSPARENT, GoalBoxEnv
 from lsp.envs.reacher import Reacher2DEnv
 from lsp.envs.toys import PointMassEnv
 
@@ -28,7 +28,7 @@ STATE_ATTRIBUTES: dict[type, tuple[str, ...]] = {
     PointMassEnv: ("state",),
     Reacher2DEnv: ("state", "goal"),
 }
-KNOWN_WRAPPERS = (BoxEnv, GoalBoxEnv, TimeLimit, OrderEnforcing, PassiveEnvChecker)
+KNOWN_WRAPPERS = (BoxEnv, GoalBoxEnv, *TRANSPARENT)
 KNOWN_MUJOCO_MODULES = ("gymnasium.envs.mujoco.", "lsp.envs.")
 
 

@@ -19,6 +19,8 @@ from lsp.executors.inproc import InProcess, make_group
 from lsp.executors.worker_pool import LISTEN, Worker, WorkerDied, WorkerPool
 from lsp.types import ActionSample, Chunk, EnvSpec, Episode, Rollout, RolloutRequest
 
+BEYOND = 1_000_000
+"""More transitions than ever wait to be learned from."""
 Wait = Callable[[Sequence[Any], float], list[int]]
 """(workers, seconds) -> which of them have an answer, or died, after so many seconds at most."""
 
@@ -156,6 +158,11 @@ class AsyncWorkers(WorkerPool):
     def drain(self) -> list[Rollout]:
         """Wait for every request to be answered: then nothing is under way."""
         return [self._take(i) for i, requests in enumerate(self._requests) for _ in list(requests)]
+
+    def new_episodes(self, step: int) -> dict[str, Any]:
+        """A state of new episodes; nobody can say how often each has acted, but it was less often than this."""
+        state = super().new_episodes(step)
+        return state | {"acted": np.full(len(state["executors"]), step + BEYOND)}
 
     def in_flight(self) -> int:
         """Requests not answered yet."""

@@ -10,7 +10,7 @@ from lsp.envs import rewards
 from lsp.executors.episodes import EpisodeMeter
 from lsp.executors.n_step import NStepReturns
 from lsp.packing import Layout
-from lsp.types import Episode
+from lsp.types import EnvSpec, Episode
 
 
 class StepResult(NamedTuple):
@@ -19,6 +19,21 @@ class StepResult(NamedTuple):
     packed: np.ndarray | None  # f32[W] a packed transition; None in the first n-1 steps
     discounted_return: float  # of the episode so far, this step included
     episode: Episode | None  # if it ended with this step
+
+
+def new_episode(spec: EnvSpec, steps: int) -> dict[str, Any]:
+    """A state to continue from where nobody knows how an executor stood: it begins an episode.
+
+    `steps` decides its first state, and should be another number each time.
+    """
+    return {
+        "env": None,
+        "observation": np.zeros(spec.observation_dim, np.float32),
+        "steps": steps,
+        "returns": {"open": [], "ready": []},
+        "discounted_return": 0.0,
+        "meter": EpisodeMeter().get_state(),
+    }
 
 
 class Executor:
@@ -76,6 +91,7 @@ class Executor:
         row[layout.next_observation] = observation
         if isinstance(self.env, envs.GoalBoxEnv):
             row[layout.outcome] = self.env.outcome
+            row[layout.beside] = self.env.beside
         ended = terminated or truncated
         self._returns.push(row, ended)
         self._discounted_return = self._gamma * self._discounted_return + reward

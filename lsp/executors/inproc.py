@@ -1,12 +1,12 @@
 """Executors in the learner's own process: the default, the reference for other engines, and what their workers run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lsp.executors.executor import Executor
-from lsp.types import ActionSample, Chunk, Executors
+from lsp.executors.executor import Executor, new_episode
+from lsp.types import ActionSample, Chunk, EnvSpec, Executors
 
 
 class InProcess(Executors):
@@ -17,7 +17,13 @@ class InProcess(Executors):
     ) -> None:
         """Make executors `first` to `first + count - 1`; `incarnation` counts what had their numbers before them."""
         numbers = np.arange(first, first + count)
-        self._executors: Sequence[Executor] = [make_executor(int(i)) for i in numbers]
+        self._executors: list[Executor] = []
+        try:
+            for number in numbers:
+                self._executors.append(make_executor(int(number)))
+        except BaseException:
+            self.close()
+            raise
         self.spec = self._executors[0].spec
         self._origins = np.stack([numbers, np.full(count, incarnation), np.zeros(count, int)], axis=1)  # of the next
 
@@ -54,6 +60,10 @@ class InProcess(Executors):
         """The state of every executor."""
         return {"executors": [executor.get_state() for executor in self._executors], "origins": self._origins.copy()}
 
+    def new_episodes(self, step: int) -> dict[str, Any]:
+        """A state of new episodes."""
+        return new_episodes(self.spec, self._origins[:, 1] + 1, step)
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`'s result, of whatever engine."""
         for executor, saved in zip(self._executors, state["executors"], strict=True):
@@ -64,6 +74,14 @@ class InProcess(Executors):
         """Close every environment."""
         for executor in self._executors:
             executor.env.close()
+
+
+def new_episodes(spec: EnvSpec, incarnations: np.ndarray, step: int) -> dict[str, Any]:
+    """A state in which executors [E], in these incarnations, begin episodes that nobody has seen, at this step."""
+    count = len(incarnations)
+    executors = [new_episode(spec, int(number) << 32 | step // count) for number in incarnations]
+    origins = np.stack([np.arange(count), incarnations, np.zeros(count, int)], axis=1)
+    return {"executors": executors, "origins": origins}
 
 
 def make_group(make_executor: Callable[[int, int], Executor], part: range, incarnation: int) -> InProcess:

@@ -151,9 +151,9 @@ def _end(connection: Connection, process: Any) -> None:
 
 @contextlib.contextmanager
 def _signals_for_the_learner_alone() -> Iterator[None]:
-    """What is started here is deaf to Ctrl-C and SIGTERM: the learner still needs its workers for a checkpoint."""
-    resource_tracker.ensure_running()  # else the first start would do it, which unblocks both signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """What is started here is deaf to what stops a run: the learner still needs its workers for a checkpoint."""
+    resource_tracker.ensure_running()  # else the first start would do it, which unblocks two of these signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

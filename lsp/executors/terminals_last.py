@@ -66,9 +66,15 @@ class TerminalsLast(Executors):
 
     def get_state(self) -> dict[str, Any]:
         """The executors' state and the queue."""
+        return self._executors.get_state() | self._queued()
+
+    def new_episodes(self, step: int) -> dict[str, Any]:
+        """A state of new episodes, and the queue."""
+        return self._executors.new_episodes(step) | self._queued()
+
+    def _queued(self) -> dict[str, Any]:
         entries = [entry for queue in self._queues for entry in queue]
-        queue = [np.stack(part) for part in zip(*entries, strict=True)]
-        return self._executors.get_state() | {"queue": queue}
+        return {"queue": [np.stack(part) for part in zip(*entries, strict=True)]}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`'s result."""

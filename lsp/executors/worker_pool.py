@@ -15,6 +15,7 @@ import numpy as np
 
 from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault
+from lsp.executors.inproc import new_episodes
 from lsp.types import ActionSample, Chunk, EnvSpec, Executors
 
 MAX_DEATHS = 3
@@ -157,6 +158,11 @@ class WorkerPool(Executors):
         executors = [executor for state in states for executor in state["executors"]]
         arrays = {name: np.concatenate([state[name] for state in states]) for name in states[0] if name != "executors"}
         return {"executors": executors} | arrays
+
+    def new_episodes(self, step: int) -> dict[str, Any]:
+        """A state of new episodes."""
+        incarnations = np.repeat(self._incarnations, list(map(len, self._parts))) + 1
+        return new_episodes(self.spec, incarnations, step)
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `get_state`'s result, of whatever engine."""

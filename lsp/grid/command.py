@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None, runner: local.Runner = local.st
 
 def _run(grid: Grid, runner: local.Runner) -> int:
     on_cluster = _cluster(grid)
+    if on_cluster is None:
+        local.check_platform()
     statuses = on_cluster() if on_cluster else local.run_all(grid, runner)
     if INTERRUPTED in statuses:
         print("lsp: stopped; the same command resumes it")

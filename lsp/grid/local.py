@@ -9,11 +9,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from lsp.commands import FAULT, INTERRUPTED
+from lsp.commands import FAULT, INTERRUPTED, PLATFORM_VARIABLES, platform_problem
 from lsp.grid.plan import Grid, GridRun
 from lsp.storage import checkpoint
 from lsp.storage.run_folder import locked, read_document
 
+PROBE = """
+import jax
+try:
+    jax.devices()
+except RuntimeError as error:
+    print(error)
+    raise SystemExit(1)
+"""
 Runner = Callable[[list[str]], int]  # flags of `lsp.run` to its exit status
 
 
@@ -22,6 +30,18 @@ class GridRunEnd(NamedTuple):
 
     status: int  # exit status
     ran: bool = True  # false where it was done before
+
+
+def check_platform() -> None:
+    """Raise ConfigError where runs would not find JAX's platform, before each of them says so.
+
+    Asked in another process, for a GPU's memory would be taken by this one.
+    """
+    if all(os.environ.get(name, "cpu") in ("", "cpu") for name in PLATFORM_VARIABLES):
+        return
+    asked = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
+    if asked.returncode and (problem := platform_problem(RuntimeError(asked.stdout.strip()))):
+        raise problem
 
 
 def run_all(grid: Grid, runner: Runner) -> list[int]:

@@ -2,8 +2,14 @@
 
 Source: Andrychowicz et al. (2017), "Hindsight Experience Replay", arXiv 1707.01495: strategies future, final, episode
 and random, k relabelled transitions for each that keeps its goal. Differs: nothing is stored k times; a drawn
-transition takes another goal with probability k / (k + 1). Termination is recomputed with the reward. Episodes in
-progress take part, with the transitions they have so far.
+transition takes another goal with probability k / (k + 1). One that keeps its goal keeps its reward and discount, bit
+for bit. Of one that takes the goal g' in place of g, both are computed again:
+
+    reward' = r(achieved, g') + b,    b = reward - r(achieved, g)
+    discount' = 0 if the episode failed there, or g' ends it, else gamma
+
+with r the task's reward of goals and b what else the step was rewarded for, such as the cost of its action
+(`GoalTask.beside`; 0 where there is none). Episodes in progress take part, with the transitions they have so far.
 
 Which transitions are of one episode follows from what they hold. Those of E executors come in turns, so that those of
 one executor lie E slots apart. A transition at position p of that stream, of step t in its episode, belongs to an
@@ -69,12 +75,14 @@ def wrap(memory: Replay, relabelling: Relabelling) -> Replay:
     def sample(state: ReplayState, key: Key) -> Any:
         draw_key, relabel_key, policy_key = jax.random.split(key, 3)
         batch = memory.sample(state, draw_key)
-        batch = batch._replace(transitions=relabel(_ring(state), batch.indices, relabel_key, relabelling))
+        ring = _ring(state)
+        batch = batch._replace(transitions=relabel(ring, batch.indices, relabel_key, relabelling))
         if batch.policy_observation is None:
             return batch
         slots_key, policy_key = jax.random.split(policy_key)
         slots = rings.below(xla.random_bits(slots_key, batch.indices.shape), memory.size(state))
-        return batch._replace(policy_observation=relabel(_ring(state), slots, policy_key, relabelling).observation)
+        t, goal, _ = _draw_goals(ring, slots, policy_key, relabelling)
+        return batch._replace(policy_observation=packing.with_goal(t.observation, goal))
 
     def metrics(state: ReplayState, batch: Any) -> dict[str, Array]:
         t, stored = batch.transitions, rings.gather(_ring(state), batch.indices)
@@ -90,28 +98,40 @@ def _ring(state: ReplayState) -> Ring:
 
 
 def relabel(ring: Ring, slots: Array, key: Key, relabelling: Relabelling) -> Transition:
-    """The transitions in `slots` i32[B], some with another goal; reward and discount of all are those of their goal.
+    """The transitions in `slots` i32[B], some with another goal, which have reward and discount of that goal.
 
     A failure (a fall, say) terminates whatever the goal. A transition that only its goal, or a time limit, ended
-    continues under a goal that it does not meet, and bootstraps from its successor.
+    continues under a goal that it does not meet, and bootstraps from its successor. Where the environment's own
+    functions have no finite reward for another goal, a transition keeps its own.
     """
+    t, goal, changed = _draw_goals(ring, slots, key, relabelling)
+    assert t.outcome is not None
+    task = relabelling.task
+    achieved, _, failure = packing.split_outcome(t.outcome)
+    reward, terminated = _evaluate(task, achieved, goal, t.reward)
+    reward = reward if t.beside is None else reward + t.beside
+    if task.on_host:
+        changed &= jnp.isfinite(reward)
+        goal = jnp.where(changed[:, None], goal, t.observation[:, -task.dim :])
+    next_goal = jnp.where(changed[:, None], goal, t.next_observation[:, -task.dim :])
+    discount = jnp.where((failure > 0) | terminated, 0.0, relabelling.gamma)
+    return t._replace(
+        observation=packing.with_goal(t.observation, goal),
+        reward=reward if task.replaces else jnp.where(changed, reward, t.reward),
+        discount=jnp.where(changed, discount, t.discount),
+        next_observation=packing.with_goal(t.next_observation, next_goal),
+    )
+
+
+def _draw_goals(ring: Ring, slots: Array, key: Key, relabelling: Relabelling) -> tuple[Transition, Array, Array]:
+    """The transitions in `slots` i32[B], a goal for each, f32[B, G], and whether that is another one, bool[B]."""
     share_bits, goal_bits = xla.random_bits(key, (2, *slots.shape))  # one draw serves both choices
     t = rings.gather(ring, slots)
-    assert t.outcome is not None
-    task, k = relabelling.task, relabelling.goals.k
+    dim, k = relabelling.task.dim, relabelling.goals.k
     chosen, exists = _choose(ring, slots, goal_bits, relabelling)
     changed = exists & (share_bits.astype(jnp.float32) < 2.0**32 * k / (k + 1.0))
     theirs = _columns(ring, chosen, ring.layout.achieved_goal)
-    goal = jnp.where(changed[:, None], theirs, t.observation[:, -task.dim :])
-    next_goal = jnp.where(changed[:, None], goal, t.next_observation[:, -task.dim :])
-    achieved, _, failure = packing.split_outcome(t.outcome)
-    reward, terminated = _evaluate(task, achieved, goal, t.reward)
-    return t._replace(
-        observation=packing.with_goal(t.observation, goal),
-        reward=reward,
-        discount=jnp.where((failure > 0) | terminated, 0.0, relabelling.gamma),
-        next_observation=packing.with_goal(t.next_observation, next_goal),
-    )
+    return t, jnp.where(changed[:, None], theirs, t.observation[:, -dim:]), changed
 
 
 def _evaluate(task: GoalTask, achieved: Array, goal: Array, env_reward: Array) -> tuple[Array, Array]:

@@ -90,8 +90,9 @@ def _draw_distributions(options: argparse.Namespace) -> None:
     from lsp.report import distributions  # JAX comes with it
 
     path = options.out or options.runs[0] / "plots" / "distributions.png"
+    place = path.absolute()  # an environment may change the working folder
     played = distributions.play(options.runs[0])
-    curves.save(distributions.draw(played), path)
+    curves.save(distributions.draw(played), place)
     print(f"{distributions.summary(played)}\ndistributions: {path}")
 
 

@@ -42,13 +42,14 @@ def play(run_dir: Path) -> Played:
     if config.critic.kind != "categorical" or config.critic.distribution_target == "as_written":
         rule = "--distributions needs critics that predict distributions, a run of --agent=categorical"
         raise ConfigError(f"{run_dir}: {rule}")
-    try:
-        run = load_run(run_dir)
-    except CheckpointError as error:
-        raise ConfigError(str(error)) from error
-    actor = run.state.actor
-    predict = jax.jit(make_predictor(run.recipe.config, run.spec, run.stage.layers))
+    run_dir = run_dir.absolute()  # an environment may change the working folder
     with closing(envs.make_env(config)) as env:
+        try:
+            run = load_run(run_dir, env=env)
+        except CheckpointError as error:
+            raise ConfigError(str(error)) from error
+        actor = run.state.actor
+        predict = jax.jit(make_predictor(run.recipe.config, run.spec, run.stage.layers))
         steps, terminated = _episode(env, predict, actor, run.spec.action_dim)
     outputs, costs, rewards = (np.array(column, np.float64) for column in zip(*steps, strict=True))
     unit = float(support.scale(actor))  # in which the critics count

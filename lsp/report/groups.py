@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from lsp.config import ConfigError
 from lsp.report.runs import RunResults
 
-BOOKKEEPING = {"name", "seed", "log_every", "checkpoint_every", "milestone_every", "track"}  # what changes no policy
+# What changes no policy.
+BOOKKEEPING = {"name", "seed", "log_every", "checkpoint_every", "milestone_every", "track"}
+BOOKKEEPING |= {"evaluation.max_episode_steps"}
 MAX_LABEL_FIELDS = 3
 
 

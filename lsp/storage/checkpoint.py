@@ -271,15 +271,20 @@ def _encode(value: Any, path: str, leaves: dict[str, Any]) -> Any:
         return {"$array": path}
     if isinstance(value, np.number | np.bool_):
         return {"$number": [value.dtype.name, _encode(value.item(), path, leaves)]}
-    if isinstance(value, Mapping) and all(isinstance(key, str) and key[:1] != "$" for key in value):
-        return {key: _encode(item, f"{path}[{key!r}]", leaves) for key, item in value.items()}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {_doubled(key): _encode(item, f"{path}[{key!r}]", leaves) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_encode(item, f"{path}[{index}]", leaves) for index, item in enumerate(value)]
     if isinstance(value, float) and not np.isfinite(value):
         return {"$float": repr(value)}
     if value is None or isinstance(value, str | int | float):
         return value
-    raise TypeError(f"host{path}: {type(value).__name__} is neither JSON (keys: text without a leading $) nor NumPy")
+    raise TypeError(f"host{path}: {type(value).__name__} is neither JSON (keys: text) nor NumPy")
+
+
+def _doubled(key: str) -> str:
+    """A key of the caller's, so that it is none of ours, which begin with one $."""
+    return f"${key}" if key[:1] == "$" else str(key)
 
 
 def _decode(value: Any, leaves: dict[str, Any]) -> Any:
@@ -291,7 +296,7 @@ def _decode(value: Any, leaves: dict[str, Any]) -> Any:
         case {"$float": text}:
             return float(text)
         case dict():
-            return {key: _decode(item, leaves) for key, item in value.items()}
+            return {key[1:] if key[:1] == "$" else key: _decode(item, leaves) for key, item in value.items()}
         case list():
             return [_decode(item, leaves) for item in value]
     return value

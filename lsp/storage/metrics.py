@@ -1,5 +1,6 @@
 """Lines of JSON: the files of metrics and of evaluations. No JAX here."""
 
+import contextlib
 import json
 import math
 import os
@@ -16,27 +17,39 @@ class JsonLines:
     """An append-only file of records, one compact JSON object a line, flushed line by line.
 
     JSON has no NaN and no infinity, and a diverged run must not look like a missing value: they are written as the
-    strings "nan", "inf" and "-inf", which `read` turns back. A last line torn by a kill is cut when the file is opened.
+    strings "nan", "inf" and "-inf", which `read` turns back. A last line torn by a kill is cut when the file is opened,
+    one torn by a full disk as soon as that is known.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.path.open("ab+")
-        self._stream.seek(0)
-        whole = self._stream.read().rfind(b"\n") + 1
-        self._stream.truncate(whole)
+        self._stream = self.path.open("ab+", buffering=0)  # or what did not fit would be written later, after others
+        self._size = self._read().rfind(b"\n") + 1
+        self._cut()
 
-    def write(self, record: Mapping[str, float | int | str | Sequence[Any] | np.ndarray]) -> None:
-        """Append `record`; NumPy scalars and arrays become Python numbers and lists."""
-        text = json.dumps(_to_json(record), separators=(",", ":"), allow_nan=False)
-        self._stream.write(text.encode() + b"\n")
-        self._stream.flush()
+    def write(self, *records: Mapping[str, float | int | str | Sequence[Any] | np.ndarray]) -> None:
+        """Append `records`; NumPy scalars and arrays become Python numbers and lists.
+
+        Raises OSError, such as of a full disk; nothing of any of them is in the file then.
+        """
+        lines = [json.dumps(_to_json(each), separators=(",", ":"), allow_nan=False) for each in records]
+        text = "".join(f"{line}\n" for line in lines).encode()
+        try:
+            rest = text
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._cut()
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self._size += len(text)
 
     def offset(self) -> int:
         """Bytes in the file, all of them safely on disk: what a checkpoint notes down for `truncate`."""
-        os.fsync(self._stream.fileno())
-        return os.fstat(self._stream.fileno()).st_size
+        if self.path.is_file():
+            os.fsync(self._stream.fileno())
+        return self._size
 
     def truncate(self, offset: int) -> int:
         """Drop what was written after `offset`, a result of `offset()`; returns the number of lines dropped.
@@ -44,15 +57,24 @@ class JsonLines:
         Raises:
             ValueError: no line ends at `offset`, so this is not the file that the checkpoint saw.
         """
-        self._stream.seek(0)
-        text = self._stream.read()
+        text = self._read()
         if text[:offset].rfind(b"\n") + 1 != offset:
             raise ValueError(
                 f"{self.path}: no line ends at byte {offset}, where the checkpoint was saved, so it was changed since: "
                 "move it away to resume with a new one"
             )
-        self._stream.truncate(offset)
+        self._size = offset
+        self._cut()
         return text.count(b"\n", offset)
+
+    def _read(self) -> bytes:
+        """What is in it; nothing where it is no file, such as a device or a pipe."""
+        return self.path.read_bytes() if self.path.is_file() else b""
+
+    def _cut(self) -> None:
+        """Remove what is no whole line."""
+        if self.path.is_file():
+            self._stream.truncate(self._size)
 
     def close(self) -> None:
         """Close the file; `write` afterwards is an error."""

@@ -23,7 +23,7 @@ class Outputs:
     def write_metrics(self, line: Mapping[str, Any]) -> None:
         """Append a line of metrics. A person is told, once, if the critics' support is too small, and if it widens."""
         self._metrics.write(line)
-        where = f"{self._run_dir}: {{}} at step {line['step']:,}:"
+        where = f"{self._run_dir.name}: {{}} at step {line['step']:,}:"
         if not self._warned and (warning := support_warning(line)):
             print(where.format("warning"), warning, file=sys.stderr)
             self._warned = True
@@ -33,10 +33,11 @@ class Outputs:
             self._support_scale = scale
         self._tell(line, "train")
 
-    def write_evaluation(self, record: Mapping[str, Any]) -> None:
-        """Append an evaluation."""
-        self._evaluations.write(record)
-        self._tell(record, f"eval_{record['protocol']}")
+    def write_evaluation(self, *records: Mapping[str, Any]) -> None:
+        """Append an evaluation, under one or more protocols: all or nothing."""
+        self._evaluations.write(*records)
+        for record in records:
+            self._tell(record, f"eval_{record['protocol']}")
 
     def _tell(self, record: Mapping[str, Any], prefix: str) -> None:
         for sink in list(self._sinks):
@@ -55,4 +56,7 @@ class Outputs:
         self._metrics.close()
         self._evaluations.close()
         for sink in self._sinks:
-            sink.close()
+            try:
+                sink.close()
+            except Exception as error:  # as above
+                print(f"{type(sink).__name__} could not be closed: {error}", file=sys.stderr)

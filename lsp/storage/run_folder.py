@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lsp.config import Config, ConfigError, from_dict, validate
+from lsp.config.schema import PROGRAM
 
 
 def read_config(run_dir: Path) -> Config:
@@ -40,6 +42,23 @@ def parse_config(run_dir: Path, values: Mapping[str, Any]) -> Config:
         return validate(from_dict(values))
     except ConfigError as error:
         raise ConfigError(f"{run_dir / 'config.json'}: {error}") from error
+
+
+def resume_command(run_dir: Path) -> str:
+    """What to type into a shell to continue a run."""
+    return f"{PROGRAM} --resume={shlex.quote(str(run_dir))}"
+
+
+def require_new(run_dir: Path) -> None:
+    """Raise ConfigError unless a run can begin in `run_dir`: nothing is there yet, and the folder can be made."""
+    if run_dir.is_file() or (run_dir.is_dir() and any(run_dir.iterdir())):
+        remedy = f"choose another --name, or resume it with --resume={shlex.quote(str(run_dir))}"
+        raise ConfigError(f"{run_dir} exists: {remedy}")
+    present = next(folder for folder in (run_dir, *run_dir.parents) if folder.exists())
+    if not present.is_dir():
+        raise ConfigError(f"cannot write to {run_dir}: {present} is a file")
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write to {run_dir}: nothing may be written to {present}")
 
 
 def write_document(run_dir: Path, document: Mapping[str, Any]) -> None:

@@ -104,10 +104,18 @@ class AsyncLoop:
         workers_of(seed).count_on(stats)
         self._publish(seed)
 
-    def get_state(self, seed: Seed) -> dict[str, Any]:
-        """The host's part of the seed; waits for what is under way, so that none of it is lost."""
-        self._drain(seed)
-        return seed.get_state() | {
+    def act_again(self, seeds: Sequence[Seed]) -> None:
+        """Nothing: workers choose their actions when they collect."""
+
+    def renew_policy(self, seed: Seed) -> None:
+        """Let workers have the present parameters."""
+        self._publish(seed)
+
+    def get_state(self, seed: Seed, lost: bool = False) -> dict[str, Any]:
+        """The host's part of the seed; unless it is lost, waits for what is under way, so that none of that is."""
+        if not lost:
+            self._drain(seed)
+        return seed.get_state(lost) | {
             "metrics": np.array(latest_metrics(self.device, seed)),
             "pool": [[np.array(part) for part in parts] for parts in self._pool],
             "episodes": [list(episode) for episode in self._episodes],

@@ -3,6 +3,7 @@
 Nothing here touches the training run's environments or random streams, so that evaluating changes nothing.
 """
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lsp.config import ConfigError
 from lsp.executors.episodes import EpisodeMeter
 from lsp.types import Agent, Array, Episode, Key, Params
 
-MAX_EPISODE_STEPS = 100_000
-"""Where an episode is cut if its environment has no time limit, lest an evaluation never end."""
+Watch = Callable[[Callable[[], str]], None]
+"""Called between two steps with what is going on, in words; may raise to end it."""
 
 
 def _latents(protocol: str, key: Key, step: Array, shape: tuple[int, int]) -> Array:
@@ -34,22 +36,33 @@ def _act(
     return agent.act_latent(params, observations, latents).env_action
 
 
+def _unwatched(text: Callable[[], str]) -> None:
+    """Nobody watches."""
+
+
 class Evaluator:
     """Environments for evaluation, and the compiled policy under each protocol."""
 
     def __init__(
-        self, agent: Agent, make_env: Callable[[], Any], protocols: Sequence[str], seeds: Sequence[int]
+        self, make_env: Callable[[], Any], protocols: Sequence[str], seeds: Sequence[int], max_steps: int
     ) -> None:
-        """Make one environment an episode, from `make_env`; `seeds` are those of their first states."""
-        self._envs = [make_env() for _ in seeds]
+        """Nothing is made yet, and no agent is evaluated before `evaluate` says which.
+
+        Args:
+          make_env: makes an environment; there will be one an episode.
+          protocols: how its latents are chosen.
+          seeds: of the episodes' first states.
+          max_steps: after which an episode is cut, lest an evaluation never end.
+        """
+        self._make_env, self._envs = make_env, list[Any]()
         self._seeds = list(seeds)
-        self._protocols = protocols
-        self.evaluate(agent)
+        self._protocols, self._max_steps = protocols, max_steps
+        self._agent: Agent | None = None
 
     def evaluate(self, agent: Agent) -> None:
         """Evaluate this agent from now on."""
-        action_dim = self._envs[0].action_space.shape[0]
-        self._act = {protocol: jax.jit(partial(_act, agent, protocol, action_dim)) for protocol in self._protocols}
+        self._agent = agent
+        self._compiled: dict[str, Callable[..., Array]] = {}  # by protocol
 
     def reseeded(self, seeds: Sequence[int]) -> "Evaluator":
         """An evaluator of as many other first states, with the environments and the compiled policy of this one."""
@@ -57,13 +70,31 @@ class Evaluator:
         other._seeds = list(seeds)
         return other
 
-    def __call__(self, params: Params, key: Key) -> list[dict[str, Any]]:
-        """Run every protocol; one record each: return, length, termination, success, `info` means of every episode."""
-        return [self._evaluate(protocol, params, key) for protocol in self._act]
+    def prepare(self) -> None:
+        """Make the environments that are missing. Raises ConfigError."""
+        try:
+            while len(self._envs) < len(self._seeds):
+                self._envs.append(self._make_env())
+        except ConfigError as error:
+            made = f"{len(self._envs)} of --evaluation.episodes={len(self._seeds)} environments could be made"
+            remedy = "train without evaluation: --evaluation.every=0"
+            raise ConfigError(f"evaluation needs environments of its own, and {made}: {error}; {remedy}") from error
 
-    def _evaluate(self, protocol: str, params: Params, key: Key) -> dict[str, Any]:
+    def __call__(self, params: Params, key: Key, watch: Watch = _unwatched) -> list[dict[str, Any]]:
+        """Run every protocol; one record each: return, length, termination, success, `info` means of every episode.
+
+        Where it ends with an exception, of `watch` or of an environment, the next call has new environments.
+        """
+        try:
+            self.prepare()
+            return [self._evaluate(protocol, params, key, watch) for protocol in self._protocols]
+        except BaseException:
+            self.close()
+            raise
+
+    def _evaluate(self, protocol: str, params: Params, key: Key, watch: Watch) -> dict[str, Any]:
         began = time.perf_counter()
-        episodes = self._run(self._act[protocol], params, key)
+        episodes, cut = self._run(protocol, params, key, watch)
         record: dict[str, Any] = {
             "protocol": protocol,
             "return": float(np.mean([episode.episode_return for episode in episodes])),
@@ -71,34 +102,63 @@ class Evaluator:
             "lengths": [episode.length for episode in episodes],
             "terminated": [episode.terminated for episode in episodes],
         }
+        if cut:
+            record["cut"] = cut
         if episodes[0].success is not None:
             record["success"] = [episode.success for episode in episodes]
         for name in episodes[0].info:
             record[f"info/{name}"] = [episode.info.get(name, float("nan")) for episode in episodes]
         return record | {"seeds": self._seeds, "evaluation_seconds": time.perf_counter() - began}
 
-    def _run(self, act: Callable[..., Array], params: Params, key: Key) -> list[Episode]:
-        observations = np.stack([env.reset(seed=seed)[0] for env, seed in zip(self._envs, self._seeds, strict=True)])
-        meters = [EpisodeMeter() for _ in self._envs]
+    def _policy(self, protocol: str) -> Callable[..., Array]:
+        if protocol not in self._compiled:
+            assert self._agent is not None
+            action_dim = self._envs[0].action_space.shape[0]
+            self._compiled[protocol] = jax.jit(partial(_act, self._agent, protocol, action_dim))
+        return self._compiled[protocol]
+
+    def _run(self, protocol: str, params: Params, key: Key, watch: Watch) -> tuple[list[Episode], int]:
+        """The episodes, and how many of them were cut."""
+        act, envs, step, cut = self._policy(protocol), self._envs, 0, 0
         finished: dict[int, Episode] = {}
-        step = 0
-        while len(finished) < len(self._envs):
+
+        def progress() -> str:
+            return f"evaluating, {protocol} policy: {len(finished)} of {len(envs)} episodes done, step {step:,}"
+
+        first = []
+        for env, seed in zip(envs, self._seeds, strict=True):
+            watch(progress)
+            first.append(env.reset(seed=seed)[0])
+        observations, meters = np.stack(first), [EpisodeMeter() for _ in envs]
+        while len(finished) < len(envs):
             actions = np.asarray(act(params, key, np.int32(step), observations))
             observations = observations.copy()  # the one that was handed over may still be read
-            for i, env in enumerate(self._envs):
+            step += 1
+            for i, env in enumerate(envs):
                 if i in finished:
                     continue
+                watch(progress)
                 observations[i], reward, terminated, truncated, info = env.step(actions[i])
                 meters[i].add(reward, info)
-                if terminated or truncated or step + 1 == MAX_EPISODE_STEPS:
+                ended = terminated or truncated
+                if ended or step == self._max_steps:
+                    cut += not ended
                     finished[i] = meters[i].finish(terminated)
-            step += 1
-        return [finished[i] for i in range(len(self._envs))]
+        return [finished[i] for i in range(len(envs))], cut
 
     def close(self) -> None:
         """Close every environment."""
-        for env in self._envs:
-            env.close()
+        while self._envs:
+            with contextlib.suppress(Exception):  # whatever an environment may raise: nobody needs it any more
+                self._envs.pop().close()
+
+
+def about_cuts(records: Sequence[Mapping[str, Any]], max_steps: int) -> str:
+    """A line for people about episodes that were cut; empty where there are none."""
+    cut, episodes = sum(each.get("cut", 0) for each in records), sum(len(each["lengths"]) for each in records)
+    if cut == 0:
+        return ""
+    return f"{cut} of {episodes} episodes of evaluation did not end by --evaluation.max-episode-steps={max_steps}: cut"
 
 
 def describe(record: Mapping[str, Any], returns: Sequence[float], what: str) -> str:

@@ -15,12 +15,13 @@ from lsp.config import Config, StageConfig, stages
 from lsp.replay.reencode import reencode
 from lsp.storage import layer_files
 from lsp.training.device import Device, RunState, Stream, example_transition, stream_key
+from lsp.training.interrupt import Interrupted
 from lsp.training.loop import TrainingLoop
 from lsp.training.seed import Seed, StageChange
 from lsp.training.transforms import OneSeed
 from lsp.types import Array, EnvSpec, Key, Recipe, ReplayState, State
 
-WARM_UP_BLOCK = 500  # updates of one dispatch
+WARM_UP_BLOCK = 100  # updates of one dispatch, between two of which somebody may want to stop
 DROPPED = "{:.2%} of replay's rows have no latent in the layer's range: dropped"
 
 
@@ -36,11 +37,14 @@ class Stage(NamedTuple):
         return agents.build(config, spec, self.layers, self.number)
 
 
-def first(config: Config, spec: EnvSpec) -> Stage:
-    """The first stage of a run, on layers of another where the configuration says so. Raises ConfigError."""
-    source = config.from_layers
-    layers = layer_files.load(Path(source)) if source else ()
-    stack.check(layers, spec, config.growth.prefix_observation, f"--from-layers={source}")
+def load_layers(config: Config) -> tuple[Layer, ...]:
+    """The layers of another run below those of this one, where the configuration says so. Raises ConfigError."""
+    return layer_files.load(Path(config.from_layers).expanduser()) if config.from_layers else ()
+
+
+def first(config: Config, spec: EnvSpec, layers: tuple[Layer, ...]) -> Stage:
+    """The first stage of a run, on `layers` of another. Raises ConfigError."""
+    stack.check(layers, spec, config.growth.prefix_observation, f"--from-layers={config.from_layers}")
     return Stage(0, layers, 0.0)
 
 
@@ -101,10 +105,6 @@ class Growth(NamedTuple):
         assert self.recipe.agent.encode is not None
         return reencode(replay, partial(self.recipe.agent.encode, self.recipe.agent.actor_params(agent)), key)
 
-    def warm_up(self, spec: EnvSpec) -> Callable[[State, ReplayState, Key], tuple[State, ReplayState]]:
-        """(learner, replay, keys [n]) -> both after n updates of the critics alone."""
-        return partial(transfer.warm_up, make_flat(self.recipe.config, spec), self.recipe)
-
 
 def prepare(config: Config, stage: Stage, old: StageConfig, spec: EnvSpec, agent: State, updates: int) -> Growth:
     """What comes after `stage`.
@@ -138,26 +138,31 @@ def keys_of(root: Key, stage: int) -> tuple[Key, Key, Key]:
     return first, second, third
 
 
-def grow(config: Config, stage: Stage, loop: TrainingLoop, seeds: Sequence[Seed]) -> tuple[list[Stage], Recipe]:
-    """End one stage of a run and begin the next, for all seeds at the same step.
+def grow(
+    config: Config, stage: Stage, loop: TrainingLoop, seeds: Sequence[Seed], check: Callable[[], None]
+) -> tuple[list[Stage], int]:
+    """End one stage of a run and begin the next, for all seeds at the same step; then `warm_up` is due.
 
     Args:
       config: of the whole run.
       stage: the one that ends, of any seed.
       loop: the run's; it continues with the next stage.
       seeds: those that are still trained.
+      check: called while nothing has changed yet; may raise to end it.
 
     Returns:
-      The next stage of each seed, and the recipe of all. Where one of several seeds dropped all of its transitions, its
-      stage says so, and it cannot continue: it would have to wait for new ones, and seeds stay in step.
+      The next stage of each seed, and how many updates of the critics alone come first. Where one of several seeds
+      dropped all of its transitions, its stage says so, and it cannot continue: it would have to wait for new ones, and
+      seeds stay in step.
     """
     device, first_seed = loop.device, seeds[0]
     spec, compile = device.spec, device.transform.compile
     agent_before = device.state_of(first_seed.index).agent
     step = prepare(config, stage, device.recipe.config, spec, agent_before, first_seed.updates)
     change, replay, dropped = step.change, device.state.replay, [0.0] * len(seeds)
-    init_keys, warm_up_keys = compile(partial(_keys_of_all, stage=step.stage.number), 1)(device.roots)
-    agent = compile(step.carry_over(spec), 2)(device.state.agent, init_keys)
+    init_keys, _ = compile(partial(_keys_of_all, stage=step.stage.number), 1)(device.roots)
+    agent = jax.block_until_ready(compile(step.carry_over(spec), 2)(device.state.agent, init_keys))
+    check()  # from here on replay changes
     if step.keeps_replay and not change.same_actions:
         replay, dropped = _reencode(step, device, seeds, agent, replay)
         if min(dropped) == 1.0:
@@ -165,12 +170,38 @@ def grow(config: Config, stage: Stage, loop: TrainingLoop, seeds: Sequence[Seed]
     if change.fresh:
         jax.tree.map(lambda leaf: leaf.delete(), replay)  # make room: replay may fill half of the memory
         replay = compile(lambda _: step.recipe.replay.init(example_transition(spec)), 1)(device.roots)
-    warm_up = compile(step.warm_up(spec), 3, donate=(0, 1))
-    update_keys = compile(partial(jax.random.split, num=change.extra_updates), 1)(warm_up_keys)  # [..., n]
-    for start in range(0, change.extra_updates, WARM_UP_BLOCK):
-        agent, replay = warm_up(agent, replay, update_keys[..., start : start + WARM_UP_BLOCK])
     loop.begin_stage(step.recipe, RunState(agent, replay), change, seeds)
-    return [step.stage._replace(dropped=share) for share in dropped], step.recipe
+    return [step.stage._replace(dropped=share) for share in dropped], change.extra_updates
+
+
+def warm_up(config: Config, stage: Stage, device: Device, left: int, watch: Callable[[str], None]) -> int:
+    """Update the critics alone, at the beginning of a stage.
+
+    Args:
+      config: of the whole run.
+      stage: the one that has begun, of any seed.
+      device: of the run.
+      left: how many of these updates are still to be made.
+      watch: called in between with what is going on; may raise Interrupted, and the rest is made later.
+
+    Returns:
+      How many are left: none, or some where it was interrupted.
+    """
+    total = config.growth.critic_warmup
+    compile = device.transform.compile
+    update = partial(transfer.warm_up, make_flat(device.recipe.config, device.spec), device.recipe)
+    update = compile(update, 3, donate=(0, 1))
+    _, root = compile(partial(_keys_of_all, stage=stage.number), 1)(device.roots)
+    update_keys = compile(partial(jax.random.split, num=total), 1)(root)  # [..., total]
+    for start in range(total - left, total, WARM_UP_BLOCK):
+        try:
+            watch(f"warming up the critics: {total - left:,} of {total:,} updates")
+        except Interrupted:
+            break
+        keys = update_keys[..., start : start + WARM_UP_BLOCK]
+        device.replace(RunState(*jax.block_until_ready(update(*device.state, keys))), None)
+        left -= keys.shape[-1]
+    return left
 
 
 def _keys_of_all(root: Key, stage: int) -> tuple[Key, Key]:

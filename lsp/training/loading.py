@@ -36,8 +36,10 @@ class LoadedRun(NamedTuple):
         return growth.freeze(self.stage, self.recipe.config, self.spec, self.state)
 
 
-def load_run(folder: Path, step: int | None = None) -> LoadedRun:
+def load_run(folder: Path, step: int | None = None, env: envs.BoxEnv | None = None) -> LoadedRun:
     """The run in `folder` at its newest checkpoint, or at that of `step`; its replay is left on the disk.
+
+    Sizes are those of `env`, its environment; without, one is made to read them.
 
     Raises:
       ConfigError: not a run, or no checkpoint of that step.
@@ -45,7 +47,7 @@ def load_run(folder: Path, step: int | None = None) -> LoadedRun:
     """
     config = read_config(folder)
     step = _choose(folder / "checkpoints", step)
-    spec = envs.env_spec(config)
+    spec = envs.env_spec(config) if env is None else envs.spec_of(env)
     arrays, host = checkpoint.load(folder / "checkpoints" / str(step))
     stage = growth.from_host(host["stage"])
     recipe = stage.recipe(config, spec)

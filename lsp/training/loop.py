@@ -41,8 +41,14 @@ class TrainingLoop(Protocol):
     def renew_executors(self, seed: Seed, make: Callable[[], Executors], reward: str) -> None:
         """Give executors that act themselves the policy of the stage that has begun, and its reward."""
 
-    def get_state(self, seed: Seed) -> dict[str, Any]:
-        """The host's part of a seed, as nested dicts of NumPy arrays and JSON values."""
+    def act_again(self, seeds: Sequence[Seed]) -> None:
+        """Choose actions of executors that have begun episodes in `set_state`, whose actions were for other ones."""
+
+    def renew_policy(self, seed: Seed) -> None:
+        """The learner has changed otherwise than by a dispatch: act as it does now."""
+
+    def get_state(self, seed: Seed, lost: bool = False) -> dict[str, Any]:
+        """The host's part of a seed, as nested dicts of NumPy arrays and JSON values; `lost`: see `Seed.get_state`."""
 
     def set_state(self, seed: Seed, host: dict[str, Any], state: RunState) -> None:
         """Continue from `get_state`'s result and the device's part."""
@@ -142,9 +148,20 @@ class Loop:
     def renew_executors(self, seed: Seed, make: Callable[[], Executors], reward: str) -> None:
         """Nothing: here executors only step."""
 
-    def get_state(self, seed: Seed) -> dict[str, Any]:
+    def act_again(self, seeds: Sequence[Seed]) -> None:
+        """Choose actions for the first observations of new episodes."""
+        for seed in seeds:
+            seed.observe_again()
+        self._act(seeds)
+
+    def renew_policy(self, seed: Seed) -> None:
+        """Act on the present parameters."""
+        self._schedule.forget()
+
+    def get_state(self, seed: Seed, lost: bool = False) -> dict[str, Any]:
         """The host's part of a seed."""
-        return seed.get_state() | {"metrics": np.array(latest_metrics(self.device, seed))} | self._schedule.get_state()
+        metrics = {"metrics": np.array(latest_metrics(self.device, seed))}
+        return seed.get_state(lost) | metrics | self._schedule.get_state()
 
     def set_state(self, seed: Seed, host: dict[str, Any], state: RunState) -> None:
         """Continue from `get_state`'s result and the device's part."""

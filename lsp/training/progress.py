@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from tqdm import tqdm
@@ -40,6 +40,16 @@ class Progress:
         self._step, self._returns = step, returns
         if time.monotonic() >= self._due:
             self._show()
+
+    def busy(self, text: Callable[[], str]) -> None:
+        """Take note that no steps are made for the time being, but something else, which `text` says when it is due."""
+        if time.monotonic() < self._due:
+            return
+        if self._bar is None:
+            self.note(f"  {text()}")
+        else:
+            self._bar.set_description_str(text())
+        self._due = time.monotonic() + self._seconds
 
     def note(self, text: str) -> None:
         """Print a line of its own."""

@@ -1,24 +1,91 @@
 """Resuming a run: what may change, what must not, and cutting its files back to where a checkpoint saw them."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lsp.config import Config, ConfigError, stages, to_dict
 from lsp.config.schema import flag, to_text
 from lsp.storage import checkpoint
 from lsp.storage.metrics import JsonLines
-from lsp.storage.run_folder import read_document
+from lsp.storage.run_folder import parse_config, read_document
 
-RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "evaluation.every", "track"} | {
-    f"executors.{name}" for name in ("engine", "workers", "address", "timeout")  # in lock-step all engines do the same
-}
+RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "track"}
+RESUMABLE |= {f"evaluation.{name}" for name in ("every", "max_episode_steps")}
+# In lock-step all engines do the same.
+RESUMABLE |= {f"executors.{name}" for name in ("engine", "workers", "address", "timeout")}
 """What may be changed when a run is resumed: nothing that would make it another run."""
 
 AHEAD = {"layers", "layer_steps"} | {f"growth.{each.name}" for each in fields(stages.GrowthConfig)}
 """What may be changed as far as it says what comes later: the end of this layer and the next ones, how they begin."""
+
+
+def folder_of(folder: Path, seed: int) -> Path:
+    """The folder of one seed of several."""
+    return folder / f"seed_{seed}"
+
+
+def has_seeds(folder: Path) -> bool:
+    """Whether `folder` holds the runs of several seeds."""
+    return not (folder / "config.json").exists() and any(folder.glob("seed_*/config.json"))
+
+
+class Resumable(NamedTuple):
+    """What there is to continue in a folder."""
+
+    config: Config  # of the first seed, from which the others differ by their seed alone
+    folders: dict[int, Path]  # of the seeds that did not fail
+    alone: bool  # whether this is a single run
+    step: int  # of the newest checkpoint that all have
+    changed: dict[Path, dict[str, Any]]  # documents that are to be written once the checkpoints are loaded
+
+
+def find(folder: Path, overrides: Mapping[str, Any]) -> Resumable:
+    """What there is to continue in `folder`, with new values of `RESUMABLE` and `AHEAD` fields.
+
+    Raises:
+      ConfigError: not a run, nothing left of it, or a change that would make it another run.
+      CheckpointError: no checkpoint that can be used.
+    """
+    several = has_seeds(folder)
+    found = [path.parent for path in folder.glob("seed_*/config.json")] if several else [folder]
+    documents = {each: overridden(each, overrides) for each in found}
+    alive = {each: document for each, document in documents.items() if not (several and "failed" in document)}
+    if not alive:
+        raise ConfigError(f"{folder}: every seed failed; there is nothing to resume but one of them, alone")
+    configs = {each: parse_config(each, document["config"]) for each, document in alive.items()}
+    folders = {config.seed: each for each, config in sorted(configs.items(), key=lambda item: item[1].seed)}
+    config = _common_config(folders, configs)
+    step = _common_step(folder, list(folders.values()))
+    changed = {each: document for each, document in alive.items() if overrides or "failed" in document}
+    for each, document in changed.items():
+        document.pop("failed", None)
+        document["config"] = to_dict(configs[each])
+    return Resumable(config, folders, not several, step, changed)
+
+
+def _common_config(folders: Mapping[int, Path], configs: Mapping[Path, Config]) -> Config:
+    """The configuration of the first seed, from which others differ by their seed alone. Raises ConfigError."""
+    first = configs[next(iter(folders.values()))]
+    for folder, config in configs.items():
+        if dataclasses.replace(config, seed=first.seed) != first:
+            raise ConfigError(f"{folder / 'config.json'} differs from that of other seeds: resume it alone")
+    return first
+
+
+def _common_step(folder: Path, folders: Sequence[Path]) -> int:
+    """The newest step of which every seed has a checkpoint. Raises CheckpointError."""
+    steps = {each: checkpoint.steps(each / "checkpoints") for each in folders}
+    common = set.intersection(*map(set, steps.values()))
+    if not common and len(folders) == 1:
+        raise checkpoint.CheckpointError(f"{folders[0]}: no complete checkpoint to resume from: start a new run")
+    if not common:
+        where = ", ".join(f"{each.name}: {found or 'none'}" for each, found in steps.items())
+        raise checkpoint.CheckpointError(f"{folder}: no checkpoint that all seeds have ({where})")
+    return max(common)
 
 
 def overridden(run_dir: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:

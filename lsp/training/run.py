@@ -11,18 +11,19 @@ import jax
 import numpy as np
 
 from lsp.config import Config, stages, to_dict
+from lsp.envs import BoxEnv
 from lsp.executors import factory
 from lsp.executors.episodes import summarize
 from lsp.storage import checkpoint, layer_files
 from lsp.storage.outputs import Outputs
 from lsp.training import divergence, growth, resuming
 from lsp.training.device import RunState, Stream, stream_key
-from lsp.training.evaluate import Evaluator
+from lsp.training.evaluate import Evaluator, Watch
 from lsp.training.growth import Stage
 from lsp.training.loop import TrainingLoop
 from lsp.training.seed import Seed
 from lsp.training.worker_policy import make_policy
-from lsp.types import Episode, Executors, Recipe
+from lsp.types import EnvSpec, Episode, Executors, Recipe
 
 
 def env_seeds(config: Config, purpose: str, count: int) -> list[int]:
@@ -32,10 +33,14 @@ def env_seeds(config: Config, purpose: str, count: int) -> list[int]:
     return [int(word) >> 2 << 1 | parity for word in words]
 
 
-def make_executors(config: Config, stage: Stage) -> Executors:
-    """The executors of a run's seed in one of its stages. Raises ConfigError."""
+def make_executors(config: Config, stage: Stage, spec: EnvSpec, first: BoxEnv | None = None) -> Executors:
+    """The executors of a run's seed in one of its stages; the first may use the environment `first`.
+
+    Raises ConfigError.
+    """
     policy = partial(make_policy, config, stage.number, growth.to_host(stage)["layers"])
-    return factory.make(config, env_seeds(config, "collect", config.executors.count), policy, stage.number)
+    seeds = env_seeds(config, "collect", config.executors.count)
+    return factory.make(config, seeds, policy, stage.number, spec, first)
 
 
 class Run:
@@ -56,6 +61,8 @@ class Run:
         """
         self.config, self.dir, self.seed, self.stage, self._loop = config, run_dir, seed, stage, loop
         self.recent: list[Episode] = []  # since the last line of metrics
+        self.due: list[str] = []  # what is still to be written of this step, in turn: metrics, evaluation, checkpoint
+        self.warm_up_left = 0  # updates of the critics alone that come before the next step
         self._seconds = 0.0  # of earlier sessions of this run
         self._began = time.perf_counter()
         self.use(evaluator)
@@ -70,24 +77,45 @@ class Run:
         self._began = time.perf_counter()
         return outputs
 
-    def record(self, before: int, episodes: Sequence[Episode], outputs: Outputs) -> list[dict[str, Any]]:
-        """Write what is due after a step from `before`, in which `episodes` ended; returns the evaluations made.
+    def note(self, before: int, episodes: Sequence[Episode], early: bool = False) -> None:
+        """Take note of a step from `before`, in which `episodes` ended, and of what is due after it.
 
-        Raises Diverged or CheckpointError.
+        `early`: whether a checkpoint is due in any case.
         """
         config, step = self.config, self.seed.step
-        evaluations: list[dict[str, Any]] = []
         self.recent += episodes
         if crossed(before, step, config.log_every):
-            self._require_sound()
-            outputs.write_metrics(self._metrics_line())
-            self.recent = []
+            self.due.append("metrics")
         ended = step >= config.steps or growth.due(config, self.stage, step)
         if (ended and config.evaluation.every > 0) or crossed(before, step, config.evaluation.every):
-            evaluations = self._evaluate(outputs)
-        if crossed(before, step, config.checkpoint_every) and step < config.steps:
-            self.save(outputs)
+            self.due.append("evaluation")
+        if (early or crossed(before, step, config.checkpoint_every)) and step < config.steps:
+            self.due.append("checkpoint")
+
+    def write(self, outputs: Outputs, watch: Watch) -> list[dict[str, Any]]:
+        """Write what is due; returns the evaluations made. Where `watch` ends one, it is still due.
+
+        Raises Diverged, CheckpointError, EnvironmentFault, OSError, or what `watch` does.
+        """
+        evaluations: list[dict[str, Any]] = []
+        while self.due:
+            match self.due[0]:
+                case "metrics":
+                    self.require_sound()
+                    outputs.write_metrics(self._metrics_line())
+                    self.recent = []
+                case "evaluation":
+                    evaluations += self._evaluate(outputs, watch)
+                case "checkpoint":
+                    self.save(outputs)
+            self.due.pop(0)
         return evaluations
+
+    def give_up_line(self) -> None:
+        """Leave out a line of metrics that is due, since it cannot be made."""
+        if self.due[:1] == ["metrics"]:
+            self.due.pop(0)
+            self.recent = []
 
     def end_stage(self) -> None:
         """Freeze the layer in training. Raises Diverged."""
@@ -95,13 +123,14 @@ class Run:
         if self.config.growth.add_layer:
             self.save_layers()
 
-    def begin_stage(self, stage: Stage, evaluator: Evaluator, outputs: Outputs) -> list[dict[str, Any]]:
-        """Continue with the next stage, which the loop has begun; evaluates the policy again."""
+    def begin_stage(self, stage: Stage, evaluator: Evaluator) -> None:
+        """Continue with the next stage, which the loop has begun; another evaluation is due."""
         self.stage = stage
-        make: Callable[[], Executors] = partial(make_executors, self.config, stage)
+        make: Callable[[], Executors] = partial(make_executors, self.config, stage, self._loop.device.spec)
         self._loop.renew_executors(self.seed, make, stages.reward_of(self.config, stage.number))
         self.use(evaluator)
-        return self._evaluate(outputs) if self.config.evaluation.every > 0 else []
+        if self.config.evaluation.every > 0:
+            self.due.append("evaluation")
 
     def save_layers(self) -> None:
         """Write the frozen layers and that in training, as it stands, to the run's folder."""
@@ -127,7 +156,7 @@ class Run:
         line |= {"episodes": len(self.recent)} | summarize(self.recent) | self._loop.metrics(seed)
         return line | seed.executors.stats()
 
-    def _require_sound(self) -> None:
+    def require_sound(self) -> None:
         """Raise Diverged where the learner, or an error that it made, is not finite."""
         state = self._state
         self._require_finite(state.agent)
@@ -141,18 +170,20 @@ class Run:
     def _require_finite(self, tree: Any) -> None:
         divergence.require_finite(tree, self.seed.step, self.dir)
 
-    def _evaluate(self, outputs: Outputs) -> list[dict[str, Any]]:
+    def _evaluate(self, outputs: Outputs, watch: Watch) -> list[dict[str, Any]]:
         seed = self.seed
         key = stream_key(seed.root, Stream.EVALUATE, seed.step)
         now = {"step": seed.step, "updates": seed.updates, "layer": len(self.stage.layers)}
         params = self._loop.device.actor_params_of(seed.index)
-        records = [now | record for record in self._evaluator(params, key)]
-        for record in records:
-            outputs.write_evaluation(record)
+        records = [now | record for record in self._evaluator(params, key, watch)]
+        outputs.write_evaluation(*records)
         return records
 
-    def save(self, outputs: Outputs) -> None:
-        """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged before writing."""
+    def save(self, outputs: Outputs, lost: bool = False) -> None:
+        """Write a checkpoint of everything, and drop old ones. Raises CheckpointError, or Diverged before writing.
+
+        `lost`: the executors' state is not part of it; see `Seed.get_state`.
+        """
         state = jax.tree.map(np.asarray, self._state)
         self._require_finite(state.agent)
         replay = self._recipe.replay
@@ -160,8 +191,11 @@ class Run:
         host = {
             "config": to_dict(self.config),
             "stage": growth.to_host(self.stage),
-            "loop": self._loop.get_state(self.seed),
+            "loop": self._loop.get_state(self.seed, lost),
+            "lost": lost,
             "recent": [list(episode) for episode in self.recent],
+            "due": [each for each in self.due if each != "checkpoint"],
+            "warm_up_left": self.warm_up_left,
             "seconds": self._elapsed(),
             "replay_size": size,
             "offsets": outputs.offsets(),
@@ -171,8 +205,10 @@ class Run:
         checkpoint.save(root, self.seed.step, arrays, host)
         checkpoint.prune(root, keep=2, milestone=self.config.milestone_every)
 
-    def restore(self, arrays: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, Any], host: Mapping[str, Any]) -> bool:
         """Continue from a loaded checkpoint of this run's stage; lines of metrics written after it are dropped.
+
+        Returns whether environments are where they were, and not in new episodes.
 
         Raises:
           ConfigError: `config.json` was changed since.
@@ -187,10 +223,16 @@ class Run:
         dumped = checkpoint.restore(filled, arrays, "replay")
         self._loop.set_state(self.seed, host["loop"], RunState(learner, device.load_replay(dumped)))
         self.recent = [Episode(*episode) for episode in host["recent"]]
+        self.due = [each for each in host["due"] if each != "evaluation" or self.config.evaluation.every > 0]
+        self.warm_up_left = host["warm_up_left"]
         self._seconds = host["seconds"]
         resuming.drop_lines(self.dir, host["offsets"])
-        if any(executor["env"] is None for executor in host["loop"]["executors"]["executors"]):
+        exact = all(executor["env"] is not None for executor in host["loop"]["executors"]["executors"])
+        if host["lost"]:
+            print("the checkpoint was saved after a fault: new episodes begin here", file=sys.stderr)
+        elif not exact:
             print(f"environment {self.config.env} cannot be saved: a new episode begins here", file=sys.stderr)
+        return exact
 
     def close(self) -> None:
         """Close every environment of its executors."""

@@ -1,5 +1,6 @@
 """The host's half of one seed: its executors, what they have sent, and the updates that this has earned."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -102,15 +103,24 @@ class Seed:
             self.waiting.clear()
         self.unsettled = 0 if change.same_actions else len(self.waiting)
 
-    def get_state(self) -> dict[str, Any]:
-        """The host's part of the seed, as nested dicts of NumPy arrays and JSON values."""
+    def get_state(self, lost: bool = False) -> dict[str, Any]:
+        """The host's part of the seed, as nested dicts of NumPy arrays and JSON values.
+
+        `lost`: a fault has left the executors, or the step between them and the learner, in a state that nobody knows.
+        Then what was data stays, and executors begin new episodes, as where an environment cannot be saved.
+        """
+        waiting, budget = self.waiting, self.budget
+        if lost:
+            # Neither what was not put into the terms of the layer in training, nor a block that is full but not sent.
+            waiting = waiting[: min(len(waiting) - self.unsettled, self.config.block - 1)]
+            budget = dataclasses.replace(budget, stale=0)
         return {
             "step": self.step,
             "updates": self.updates,
-            "stage": self.budget.get_state(),
+            "stage": budget.get_state(),
             "actions": self.actions.copy(),
-            "waiting": [[packed.copy(), returns.copy()] for packed, returns in self.waiting],
-            "executors": self.executors.get_state(),
+            "waiting": [[packed.copy(), returns.copy()] for packed, returns in waiting],
+            "executors": self.executors.new_episodes(self.step) if lost else self.executors.get_state(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -120,3 +130,7 @@ class Seed:
         self.actions, self.metrics = np.asarray(state["actions"]), np.asarray(state["metrics"])
         self.waiting = [(np.asarray(packed), np.asarray(returns)) for packed, returns in state["waiting"]]
         self.executors.set_state(state["executors"])
+
+    def observe_again(self) -> None:
+        """Take over the observations of executors that have begun episodes in `set_state`."""
+        self.observations = np.stack([each["observation"] for each in self.executors.get_state()["executors"]])

@@ -22,6 +22,7 @@ from lsp.packing import Layout
 from lsp.storage import checkpoint, metrics
 from lsp.training.device import RunState, advance, example_transition
 from lsp.types import EnvSpec, GoalTask, Transition
+from tests.support import goal_envs
 from tests.support.builders import tiny_config
 from tests.support.runs import assert_same_state, command, compiled_once, newest  # noqa: F401  # a fixture
 
@@ -71,7 +72,8 @@ def test_every_switch_reaches_the_program(name: str) -> None:
 
 
 def test_no_switch_is_forgotten() -> None:
-    assert {field.name for field in dataclasses.fields(GoalsConfig)} == SWITCHES.keys()
+    elsewhere = {"one_by_one"}  # is of the environment: tests/envs/test_judge.py
+    assert {field.name for field in dataclasses.fields(GoalsConfig)} == SWITCHES.keys() | elsewhere
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,9 @@ def test_one_line_for_an_environment_without_goals() -> None:
     ("flags", "message"),
     [
         ({"env": "lsp/PointMass-v0"}, "--goals.kind=hindsight: environment lsp/PointMass-v0 has no goals"),
+        ({"env": f"{goal_envs.__name__}:Plane"}, "Plane': its compute_reward cannot evaluate a batch of goals f[5, 2]"),
+        ({"env": f"{goal_envs.__name__}:Shrinking"}, "Shrinking: its compute_reward gives -1 where it gave 0 for"),
+        ({"env": f"{goal_envs.__name__}:Weighted"}, "Weighted': its compute_reward uses info, which adds"),
         ({"n_step": 3}, "--n-step=3: must be 1 with --goals.kind=hindsight"),
         ({"goals__strategy": "past"}, "--goals.strategy=past: must be future, final, episode or random"),
         ({"env": "lsp/RllabAntStudy-v0", "env_kwargs": '{"goal": "pose"}'}, "goal='pose': must be 'position' or"),
@@ -160,6 +165,20 @@ def test_an_environment_of_which_only_compute_reward_is_known_learns_the_same(tm
     assert any("params" in name for name in learned[0])
     for name, array in learned[0].items():
         np.testing.assert_allclose(array, learned[1][name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled_once")
+def test_worker_processes_learn_what_no_processes_do(tmp_path: Path, capfd: Any) -> None:
+    """Of an environment that evaluates goals by itself, and no more once it is closed; what is assumed is said."""
+    shared = REACHER | {"env": f"{goal_envs.__name__}:Closing", "n_step": 1, "env_kwargs": "{}", "steps": 100}
+    shared |= {"replay__capacity": 60, "executors__count": 2}
+    for name, engine in (("none", "inproc"), ("some", "process")):
+        assert run.main(command(tmp_path / name, **shared, executors__engine=engine)) == 0
+        said = capfd.readouterr().err
+        assert said.count("it has no compute_terminated") == 1
+        assert "warning" not in said
+    assert_same_state(tmp_path / "none", tmp_path / "some")
 
 
 @pytest.mark.slow

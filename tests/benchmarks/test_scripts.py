@@ -19,6 +19,7 @@ NETWORKS = (
 EARLY = "--set=learning_starts=40 "
 # Arguments, and a line that shows that the measurement was made.
 TOYS = {
+    "environments": ("--env=lsp/PointMass-v0 --rounds=1 --calls=3", r"share of the checks: +-?\d+\.\d\d % of a step"),
     "hindsight": ("--capacity=200 --rounds=1 --calls=1", r"lsp, in a scan +\d+\.\d us for 256 transitions"),
     "loop": (
         f"{NETWORKS}{EARLY}--env=lsp/PointMass-v0 --capacity=100 --steps=20 --window=10 --block=2 --utd=1 --calls=1",

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
+from lsp.config import ConfigError
 from lsp.envs import EnvironmentFault, make
 from lsp.envs.box import BoxEnv
+from tests.support.lying_env import RIGHT, WRONG, Nameless
 
 
 class ScriptedEnv(gymnasium.Env):
@@ -123,3 +125,100 @@ def test_humanoids_narrow_bounds_are_reached():
     env.reset(seed=0)
     env.step(np.ones(17, np.float32))
     assert env.unwrapped.data.ctrl == pytest.approx(np.full(17, 0.4))
+
+
+LYING = "tests.support.lying_env:Lying"
+STEPS = 4  # of an episode
+
+
+def told(what: str, at: int, limits: dict[str, int]) -> tuple[list, str]:
+    """Results of two episodes, or the message that they end with."""
+    action, results = np.full(8, 0.5, np.float32), []
+    try:
+        env = make(LYING, what=what, at=at, limit=STEPS, **limits)
+        for episode in range(2):
+            results.append(env.reset(seed=None if episode else 3))
+            for _ in range(STEPS):
+                results.append(env.step(action))  # noqa: PERF401  # those before an error count
+        env.close()
+    except (EnvironmentFault, ConfigError) as error:
+        return results, str(error)
+    return results, ""
+
+
+@pytest.mark.parametrize("at", [1, STEPS, STEPS + 2])
+@pytest.mark.parametrize("what", WRONG)
+def test_a_lie_is_told_in_one_line(what, at):
+    """At the first step, at the last of an episode, and in the next one."""
+    call = WRONG[what].call
+    at = at if call == "step" else min(at, 2)
+    results, message = told(what, at, {})
+    assert "\n" not in message
+    assert LYING in message
+    assert len(message) < 400
+    assert [word for word in WRONG[what].says if word not in message] == [], message
+    if call == "step":
+        assert len(results) == at + (at > STEPS)
+        assert f"at step {at if at <= STEPS else at - STEPS}" in message
+
+
+def test_old_interfaces_below_gymnasium_s_wrappers_are_told_apart():
+    _, message = told("step returns four values", 1, {"max_episode_steps": 3})
+    assert "ValueError: not enough values to unpack (expected 5, got 4) at step 1; if it has the interface of gym" in (
+        message
+    )
+    assert "let it return observation, reward, terminated, truncated, info" in message
+
+
+@pytest.mark.parametrize("what", RIGHT)
+def test_what_can_be_used_is_used(what, capsys):
+    honest, _ = told("honest", 1, {})
+    results, message = told(what, 1, {})
+    assert message == ""
+    assert len(results) == len(honest)
+    for result, expected in zip(results, honest, strict=True):
+        np.testing.assert_allclose(result[0], expected[0], rtol=1e-6)
+        assert type(result[-1]) is dict
+        assert all(isinstance(key, str) for key in result[-1])
+        if len(result) == 5:
+            assert [type(value) for value in result[1:4]] == [float, bool, bool]
+            assert result[2:4] == expected[2:4]
+            if "number" not in what and "truth" not in what:
+                assert result[1] == pytest.approx(expected[1], rel=1e-3)
+    err = capsys.readouterr().err
+    assert err.count("\n") == what.startswith("close")
+    assert ("when it was closed; that changes nothing" in err) == what.startswith("close")
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(2), GeneratorExit("odd"), Nameless(), StopIteration(), MemoryError("all")]
+)
+def test_errors_that_nobody_foresaw(scripted, error):
+    env, inner = scripted
+    inner.error = error
+    with pytest.raises(EnvironmentFault, match=f"^environment scripted raised {type(error).__name__}"):
+        env.step(np.zeros(2, np.float32))
+    with pytest.raises(EnvironmentFault, match=f"^environment scripted raised {type(error).__name__}.* in reset"):
+        env.reset()
+
+
+@pytest.mark.parametrize("call", ["reset", "close", "render"])
+def test_keyboard_interrupt_passes_everywhere(scripted, call, monkeypatch):
+    env, inner = scripted
+
+    def interrupted(**kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inner, call, interrupted, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(env, call)()
+
+
+def test_the_environment_may_change_what_it_was_given(scripted):
+    env, inner = scripted
+    action = np.full(2, 0.5, np.float32)
+    env.step(action)
+    inner.actions[-1][:] = 99
+    assert action.tolist() == [0.5, 0.5]
+    env.step(action)
+    assert inner.actions[-1] == pytest.approx([1, 7.5])

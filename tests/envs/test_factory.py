@@ -8,8 +8,10 @@ import pytest
 from gymnasium import spaces
 
 from lsp.config import Config, ConfigError
-from lsp.envs import env_spec, make, make_env, spec_of
+from lsp.envs import env_spec, make, make_env, signatures, spec_of
+from lsp.envs.toys import PointMassEnv
 from lsp.types import EnvSpec
+from tests.support.lying_env import Nameless
 
 VECTOR = spaces.Box(-1.0, 1.0, (3,))
 
@@ -103,12 +105,16 @@ def test_a_name_that_cannot_be_made_gets_one_clear_line(name, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"observation_space": spaces.Dict({"observation": VECTOR})}, "Dict observations .*goal environments"),
+        ({"observation_space": spaces.Dict({"desired_goal": VECTOR})}, "Dict observations .*goal environments"),
+        (
+            {"observation_space": spaces.Dict({"eye": spaces.Box(0, 255, (8, 8, 3), np.uint8)})},
+            "eye: image observations",
+        ),
         ({"observation_space": spaces.Box(0, 255, (8, 8, 3), np.uint8)}, "image observations"),
         ({"observation_space": spaces.Box(0, 255, (8, 8), np.uint8)}, "image observations"),
         ({"action_space": spaces.Box(-np.inf, 1.0, (2,))}, "unbounded actions"),
         ({"action_space": spaces.Box(-1, 1, (2,), np.int32)}, "continuous"),
-        ({"action_space": spaces.Box(-1.0, 1.0, (2, 2))}, "a vector is needed"),
+        ({"action_space": spaces.Box(-3.4e38, 3.4e38, (2, 2))}, "good as unbounded"),
         ({"action_space": spaces.MultiDiscrete([2, 3])}, "continuous"),
     ],
 )
@@ -147,3 +153,100 @@ def test_the_environment_of_a_configuration() -> None:
     assert spec_of(make_env(config, max_episode_steps=4)).goals.max_episode_steps == 4
     with pytest.raises(ConfigError, match="did you mean lsp/PointMass-v0"):
         env_spec(Config(env="lsp/PontMass-v0"))
+
+
+class Raising(ConfigurableEnv):
+    """Raises in its constructor what is called so."""
+
+    def __init__(self, error):
+        raise {"exit": SystemExit(3), "custom": Nameless(), "base": BaseException("all\nover")}[error]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [("exit", "SystemExit: 3"), ("custom", r"Nameless \(test_factory.py"), ("base", "BaseException: all over")],
+)
+def test_a_constructor_that_raises_anything_at_all(error, message):
+    with pytest.raises(ConfigError, match=f"cannot be made with error='{error}': {message}") as caught:
+        make(f"{__name__}:Raising", error=error)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_exits(tmp_path, monkeypatch):
+    (tmp_path / "script_task.py").write_text("import sys\nsys.exit('usage: script_task FILE')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"cannot import module 'script_task' \(SystemExit: usage: script_task FILE\)"
+    ):
+        make("script_task:Task")
+
+
+def test_a_class_of_the_predecessor_is_told_so():
+    OldEnv = type("OldEnv", (), {"__module__": "gym.core"})
+    sys.modules[__name__].OldTask = type("OldTask", (OldEnv,), {})
+    with pytest.raises(ConfigError, match="it is one of gym, Gymnasium's predecessor: import gymnasium as gym"):
+        make(f"{__name__}:OldTask")
+
+
+def test_dm_control_names_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shimmy", None)
+    with pytest.raises(ConfigError, match=r"needs shimmy, .*: pip install 'shimmy\[dm-control\]'"):
+        make("dm_control/cartpole-balance-v0")
+
+
+class Suite(ConfigurableEnv):
+    """Shaped as those of dm_control are."""
+
+    def __init__(self, render_mode=None):
+        inside = {"position": VECTOR, "height": spaces.Box(-9.0, 9.0, (), np.float64)}
+        self.render_mode = render_mode
+        super().__init__(spaces.Dict(inside), spaces.Box(-0.1, 0.7, (2, 2), np.float64))
+
+    def reset(self, *, seed=None, options=None):
+        return {"position": np.array([1.0, 2.0, 3.0]), "height": np.float64(4.0)}, {}
+
+    def step(self, action):
+        assert action in self.action_space
+        return self.reset()[0], float(action[0, 1]), False, False, {}
+
+
+def test_parts_are_flattened_and_actions_handed_back_in_their_shape():
+    env = make(f"{__name__}:Suite", render_mode="rgb_array")
+    assert env.unwrapped.render_mode == "rgb_array"
+    assert spec_of(env) == EnvSpec(4, 4)
+    assert env.reset(seed=0)[0].tolist() == [4, 1, 2, 3]
+    observation, reward, *_ = env.step(np.array([-1, 1, 0, 0], np.float32))
+    assert observation.tolist() == [4, 1, 2, 3]
+    assert reward == 0.7
+
+
+class Twice(gymnasium.Wrapper):
+    """Normalizes both, as Gymnasium's examples do."""
+
+    def __init__(self):
+        inner = gymnasium.wrappers.NormalizeObservation(PointMassEnv())
+        super().__init__(gymnasium.wrappers.NormalizeReward(inner))
+
+
+class Homemade(ConfigurableEnv):
+    """With statistics of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.obs_rms = object()
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("Twice", ["NormalizeReward", "NormalizeObservation"]), ("Homemade", ["Homemade"]), ("Suite", [])],
+)
+def test_running_statistics_inside_are_said_once(name, kinds, monkeypatch, capsys):
+    monkeypatch.setattr(signatures, "_said", set())
+    for _ in range(2):
+        make(f"{__name__}:{name}")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(kinds)
+    for line, kind in zip(lines, kinds, strict=True):
+        assert line.startswith(f"lsp: environment {__name__}:{name} has {kind} inside, whose running statistics")
+        assert "evaluation, resume and export" in line
+        assert "--normalize.observations=true" in line

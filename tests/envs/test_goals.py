@@ -1,40 +1,17 @@
 """Rules of goals: closed forms, NumPy against JAX, and every shipped task's array reward against the task's own."""
 
-from functools import partial
 from typing import Any
 
-import gymnasium
 import jax
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict
 
 from lsp import envs
-from lsp.config import ConfigError
 from lsp.envs import goals
 
-GOAL = Box(-np.inf, np.inf, (2,), np.float64)
 STUDY = [(goal, reward) for goal in ("position", "velocity") for reward in ("binary", "sum", "proportional")]
 TASKS = [("lsp/Reacher2D-v0", {}), ("lsp/RllabAntGoal-v0", {}), ("lsp/RllabAntVelocity-v0", {})]
 TASKS += [("lsp/RllabAntStudy-v0", {"goal": goal, "reward": reward}) for goal, reward in STUDY]
-
-
-class Hilly(gymnasium.Env[Any, Any]):
-    """Someone's goal environment: `judge` is its compute_reward."""
-
-    observation_space = Dict(observation=GOAL, achieved_goal=GOAL, desired_goal=GOAL)
-    action_space = Box(-1.0, 1.0, (2,), np.float32)
-
-    def __init__(self, judge: Any) -> None:
-        self.judge = judge
-
-    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
-        return self.judge(achieved_goal, desired_goal, info)
-
-
-def heights(achieved: Any, desired: Any, info: Any) -> Any:
-    assert len(info) == len(desired)
-    return np.sin(achieved[:, 0] - desired[:, 1])
 
 
 def test_closed_forms() -> None:
@@ -77,34 +54,3 @@ def test_a_steps_reward_is_that_of_its_outcome(name: str, kwargs: dict[str, str]
         assert task.reward(env.outcome[: task.dim], goal, reward) == reward
         away = goals.distance(env.outcome[: task.dim], goal)
         assert info["is_success"] == (away <= getattr(env.unwrapped, "radius", 0.05))
-
-
-def test_other_environments_judge_on_the_host() -> None:
-    rules = goals.own_rules(Hilly(heights), "hills")
-    achieved, goal = np.random.default_rng(0).normal(size=(2, 4, 3, 2)).astype(np.float32)
-    assert rules.on_host
-    found = rules.reward(achieved, goal, np.zeros((4, 3)))
-    np.testing.assert_allclose(found, np.sin(achieved[..., 0] - goal[..., 1]), rtol=1e-6)
-    assert not rules.terminated(achieved, goal).any()
-    assert rules.terminated(achieved, goal).shape == (4, 3)
-
-
-def test_a_termination_of_their_own() -> None:
-    class Ending(Hilly):
-        def compute_terminated(self, achieved_goal: Any, desired_goal: Any, info: Any) -> bool:
-            return bool(np.linalg.norm(achieved_goal - desired_goal) < 1)  # of one pair, as gymnasium-robotics does
-
-    rules = goals.own_rules(Ending(heights), "hills")
-    achieved = np.array([[[0.0, 0.0], [0.0, 3.0], [0.5, 0.0]]])
-    assert rules.terminated(achieved, np.zeros_like(achieved)).tolist() == [[True, False, True]]
-
-
-def fails(achieved: Any, desired: Any, info: Any) -> Any:
-    raise KeyError("needs\na hint")
-
-
-@pytest.mark.parametrize("judge", [fails, partial(np.dot), lambda a, g, i: np.zeros(3)])
-def test_rewards_that_cannot_be_of_batches(judge: Any) -> None:
-    with pytest.raises(ConfigError, match=r"'hills': its compute_reward cannot evaluate a batch of goals") as caught:
-        goals.own_rules(Hilly(judge), "hills")
-    assert "\n" not in str(caught.value)

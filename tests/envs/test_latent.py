@@ -3,11 +3,13 @@
 import importlib.util
 import warnings
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import jax
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Dict
 from gymnasium.utils.env_checker import check_env
 
 from lsp import envs, hierarchy, normalizers
@@ -68,6 +70,37 @@ def test_layers_of_other_sizes_are_refused(run: Path, tmp_path: Path) -> None:
         envs.make_latent_env(run, "Pendulum-v1")
     with pytest.raises(ConfigError, match="has no layers to build on"):
         envs.make_latent_env(tmp_path / "nowhere", "lsp/PointMass-v0")
+
+
+class Parts(PointMassEnv):
+    """The point mass, observed in parts and pushed by a table."""
+
+    observation_space = Dict(place=Box(-np.inf, np.inf, (2,)), speed=Box(-np.inf, np.inf, (2,)))
+    action_space = Box(-1.0, 1.0, (2, 1), np.float64)
+
+    def parts(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return {"place": observation[:2], "speed": observation[2:]}
+
+    def reset(self, **kwargs: Any) -> Any:
+        observation, info = super().reset(**kwargs)
+        return self.parts(observation), info
+
+    def step(self, action: np.ndarray) -> Any:
+        assert action in self.action_space
+        observation, *rest = super().step(action[:, 0])
+        return self.parts(observation), *rest
+
+
+def test_other_shapes_are_the_same_task(run: Path) -> None:
+    """With a dictionary to observe and a table of actions."""
+    plain, parts = envs.make_latent_env(run, PointMassEnv()), envs.make_latent_env(run, Parts())
+    assert plain.reset(seed=3)[0].tolist() == parts.reset(seed=3)[0].tolist()
+    latent = np.array([0.5, -1.0], np.float32)
+    expected, step = plain.step(latent), parts.step(latent)
+    np.testing.assert_allclose(step[0], expected[0], rtol=1e-5)
+    assert step[1] == pytest.approx(expected[1])
+    with pytest.raises(ConfigError, match="actions Discrete"):
+        envs.make_latent_env(run, gymnasium.make("CartPole-v1"))
 
 
 @pytest.mark.skipif(

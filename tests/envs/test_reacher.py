@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from lsp.envs.reacher import DAMPING, REACH, TIMESTEP, TORQUE, Reacher2DEnv, fingertip
+from lsp import envs
+from lsp.envs.reacher import DAMPING, GOAL, MET, REACH, TIMESTEP, TORQUE, VIEW, Reacher2DEnv, fingertip
 
 
 def test_fingertip() -> None:
@@ -50,7 +51,7 @@ def test_success_is_a_reward_of_zero() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*A Box observation space (min|max)imum value is")
 def test_gymnasiums_checker_is_content() -> None:
-    check_env(Reacher2DEnv(), skip_render_check=True)
+    check_env(gymnasium.make("lsp/Reacher2D-v0", render_mode="rgb_array").unwrapped)
     assert gymnasium.spec("lsp/Reacher2D-v0").max_episode_steps == 50
 
 
@@ -61,3 +62,32 @@ def test_what_was_returned_is_not_shared() -> None:
     env.step(np.ones(2))[0]["desired_goal"][:] = 99.0
     assert all(np.array_equal(first[name], kept[name]) for name in kept)
     assert np.abs(env.goal).max() < 1
+
+
+def at(frame: np.ndarray, position: np.ndarray) -> list[int]:
+    """Color at a position in m."""
+    column, row = (len(frame) * (1 + position * [1, -1] / VIEW) / 2).astype(int)
+    return frame[row, column].tolist()
+
+
+def test_a_frame_shows_the_goal_where_it_is_and_whether_it_is_met() -> None:
+    env: Any = envs.make("lsp/Reacher2D-v0", render_mode="rgb_array")
+    env.reset(seed=3)
+    base = env.unwrapped
+    frame = env.render()
+    assert (frame.shape, frame.dtype) == ((256, 256, 3), np.uint8)
+    assert at(frame, base.goal) == list(GOAL)
+    assert env.metadata["render_fps"] == round(1 / TIMESTEP)
+    hand = fingertip(base.state[:2])
+    link = (np.array([np.cos(base.state[0]), np.sin(base.state[0])]) / 2 + hand) / 2
+    assert at(frame, link)[2] > at(frame, link)[0] + 50, "the second link is blue in its middle"
+    base.goal = hand + np.array([0.03, 0.0])
+    assert at(env.render(), base.goal) == list(MET)
+    env.step(np.ones(2))
+    assert np.any(env.render() != frame), "the arm moves"
+
+
+def test_without_a_render_mode_there_is_no_frame() -> None:
+    assert Reacher2DEnv().render() is None
+    with pytest.raises(ValueError, match="render_mode='human': must be 'rgb_array'"):
+        Reacher2DEnv("human")

@@ -31,13 +31,16 @@ TASKS = [
 ]
 
 
+MODULE = {"__module__": f"{robotics.PACKAGE}envs"}
+
+
 def fetch(reward_type: str) -> Any:
     """Something of the Fetch tasks' class name, with what is read of them."""
-    return type("MujocoFetchEnv", (), {"reward_type": reward_type, "distance_threshold": 0.05})()
+    return type("MujocoFetchEnv", (), MODULE | {"reward_type": reward_type, "distance_threshold": 0.05})()
 
 
 def maze(reward_type: str, continuing: bool) -> Any:
-    return type("MazeEnv", (), {"reward_type": reward_type, "continuing_task": continuing})()
+    return type("MazeEnv", (), MODULE | {"reward_type": reward_type, "continuing_task": continuing})()
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,16 @@ def test_rules(base: Any, near: float, far: float, ends: bool) -> None:
 
 def test_another_task_has_no_known_rules() -> None:
     assert robotics.rules_of(SimpleNamespace()) is None
+
+
+def test_somebody_elses_classes_of_the_same_names_have_none() -> None:
+    """Nor has a subclass, which may reward otherwise, nor a class that only mentions the package."""
+    known = type(maze("sparse", True))
+    assert robotics.rules_of(known()) is not None
+    assert robotics.rules_of(type("MazeEnv", (), {"reward_type": "sparse"})()) is None
+    assert robotics.rules_of(type("MujocoFetchEnv", (), {})()) is None
+    assert robotics.rules_of(type("MyMaze", (known,), {})()) is None
+    assert robotics.rules_of(type("MazeEnv", (), {"__module__": "gymnasium_robotics_of_mine"})()) is None
 
 
 @installed

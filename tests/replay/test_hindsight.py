@@ -14,12 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lsp import envs
 from lsp.config import GoalsConfig
+from lsp.executors.executor import Executor
+from lsp.packing import Layout
 from lsp.replay import make_hindsight, make_prioritized, make_uniform, ring
 from lsp.replay.hindsight import Relabelling, _evaluate, relabel, steps_after
 from lsp.replay.reencode import reencode
 from lsp.replay.ring import Ring
+from lsp.training.device import example_transition
 from lsp.types import GoalTask, Transition
+from tests.support import goal_envs
 
 CAPACITY, LIMIT, GAMMA, DRAWS = 37, 7, 0.9, 200
 STRATEGIES = ("future", "final", "episode", "random")
@@ -120,12 +125,12 @@ def allowed(rows: Sequence[Row], own: Row, strategy: str, include_own: bool) -> 
 
 
 @lru_cache
-def drawer(executors: int, strategy: Any, include_own: bool) -> Callable[..., Transition]:
+def drawer(executors: int, strategy: Any, include_own: bool, task: GoalTask = TASK) -> Callable[..., Transition]:
     """Every slot relabelled `DRAWS` times, [DRAWS, C, ...]; arguments: ring, key, k."""
 
     @jax.jit
     def draw(state: Ring, key: Any, k: Any) -> Transition:
-        relabelling = Relabelling(TASK, GAMMA, executors, GoalsConfig("hindsight", strategy, k, include_own))
+        relabelling = Relabelling(task, GAMMA, executors, GoalsConfig("hindsight", strategy, k, include_own))
         slots = jnp.arange(CAPACITY) % state.size
         return jax.vmap(lambda key: relabel(state, slots, key, relabelling))(jax.random.split(key, DRAWS))
 
@@ -151,10 +156,15 @@ def test_goals_are_those_that_the_twin_allows_and_all_of_them(strategy: str, inc
             assert strategy == "random" or found == wanted
 
 
-def test_rewards_terminations_and_goals_of_the_twin() -> None:
-    """k / (k + 1) of the rows take another goal. A failure ends, a met goal ends, nothing else does; the rest stays."""
+@pytest.mark.parametrize("replaces", [False, True])
+def test_rewards_terminations_and_goals_of_the_twin(replaces: bool) -> None:
+    """k / (k + 1) of the rows take another goal. A failure ends, a met goal ends, nothing else does; the rest stays.
+
+    Rows that keep their goal keep their reward, unless the task teaches another one than it gives.
+    """
     state, rows = fill(3, 60, 4)
-    drawn = jax.tree.map(np.asarray, drawer(3, "episode", True)(state, jax.random.key(2), 4.0))
+    task = TASK._replace(replaces=replaces)
+    drawn = jax.tree.map(np.asarray, drawer(3, "episode", True, task)(state, jax.random.key(2), 4.0))
     stored = to_transition(rows)
     goal, number = drawn.observation[..., 2], np.array([row.number for row in rows])
     kept = goal == stored.observation[None, :, 2]
@@ -164,7 +174,9 @@ def test_rewards_terminations_and_goals_of_the_twin() -> None:
     np.testing.assert_array_equal(drawn.next_observation[..., 2:], drawn.observation[..., 2:])
     for now, before in ((drawn.observation, stored.observation), (drawn.next_observation, stored.next_observation)):
         np.testing.assert_array_equal(now[..., :2], np.broadcast_to(before[:, :2], (*goal.shape, 2)))
-    np.testing.assert_allclose(drawn.reward, 2 * number - 3 * goal + number / 10, rtol=1e-5)
+    anew = np.isclose(drawn.reward, 2 * number - 3 * goal + number / 10, rtol=1e-5)
+    own = drawn.reward == stored.reward
+    assert anew.all() if replaces else (anew[~kept].all() and own[kept & ~met].all() and (anew | own).all())
     failed = np.array([row.failed for row in rows])
     np.testing.assert_array_equal(drawn.discount, np.where(failed | (goal == number), 0.0, np.float32(GAMMA)))
     assert np.any(drawn.discount[:, met] > 0), "a row that met its goal goes on under another"
@@ -244,10 +256,39 @@ def test_one_long_episode_that_fills_the_ring() -> None:
     np.testing.assert_array_equal(step(state, jnp.arange(CAPACITY)), ages)
 
 
-def test_k_zero_keeps_every_goal() -> None:
+def on_host(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: np.asarray(function(*map(np.asarray, arguments)))
+
+
+HOST = TASK._replace(reward=on_host(reward), terminated=on_host(terminated), on_host=True)
+
+
+@pytest.mark.parametrize("task", [TASK, HOST])
+def test_k_zero_keeps_everything(task: GoalTask) -> None:
+    """Bit for bit, whatever the task's functions say of the reward."""
     state, rows = fill(3, 60, 4)
-    drawn = drawer(3, "future", True)(state, jax.random.key(1), 0.0).observation
-    np.testing.assert_array_equal(drawn, np.broadcast_to(to_transition(rows).observation, drawn.shape))
+    drawn = drawer(3, "future", True, task)(state, jax.random.key(1), 0.0)
+    for found, stored in zip(jax.tree.leaves(drawn), jax.tree.leaves(to_transition(rows)), strict=True):
+        np.testing.assert_array_equal(found, np.broadcast_to(stored, found.shape))
+
+
+def test_rewards_beside_the_goals_go_with_the_transition() -> None:
+    """reward' = r(achieved, g') + b. Of an even row b is not known, and it keeps its goal."""
+    task, streams = HOST._replace(beside=True), Streams(3, np.random.default_rng(0))
+    chunk = [row for _ in range(12) for row in streams.step()]
+    number = np.array([row.number for row in chunk], np.float32)
+    stored = to_transition(chunk)._replace(beside=np.where(number % 2 == 0, np.nan, 100 * number).astype(np.float32))
+    state, _ = add(ring.init(jax.tree.map(lambda leaf: leaf[0], stored), CAPACITY), stored)
+    drawn = jax.tree.map(np.asarray, drawer(3, "episode", True, task)(state, jax.random.key(2), 1e9))
+    drawn = jax.tree.map(lambda leaf: leaf[:, : len(number)], drawn)
+    goal, odd = drawn.observation[..., 2], number % 2 == 1
+    np.testing.assert_array_equal(goal[:, ~odd], np.broadcast_to(stored.observation[~odd, 2], goal[:, ~odd].shape))
+    np.testing.assert_array_equal(drawn.next_observation[..., 2], goal)
+    np.testing.assert_array_equal(drawn.reward[:, ~odd], np.broadcast_to(stored.reward[~odd], goal[:, ~odd].shape))
+    assert np.isfinite(drawn.reward).all()
+    expected = 2 * number - 3 * goal + number / 10 + 100 * number
+    np.testing.assert_allclose(drawn.reward[:, odd], expected[:, odd], rtol=1e-5)
+    assert len(np.unique(goal[:, odd])) > 10
 
 
 def test_evaluating_on_the_host_is_the_same() -> None:
@@ -255,13 +296,8 @@ def test_evaluating_on_the_host_is_the_same() -> None:
     rng = np.random.default_rng(0)
     achieved, goal = rng.integers(0, 3, (2, 4, 6, 2)).astype(np.float32)
     env_reward = rng.normal(size=(4, 6)).astype(np.float32)
-    host = TASK._replace(
-        reward=lambda *arguments: np.asarray(reward(*map(np.asarray, arguments))),
-        terminated=lambda *arguments: np.asarray(terminated(*map(np.asarray, arguments))),
-        on_host=True,
-    )
     for wrap in (lambda f: f, jax.vmap):
-        one, other = (jax.jit(wrap(partial(_evaluate, task)))(achieved, goal, env_reward) for task in (TASK, host))
+        one, other = (jax.jit(wrap(partial(_evaluate, task)))(achieved, goal, env_reward) for task in (TASK, HOST))
         np.testing.assert_allclose(one[0], other[0], rtol=1e-6)
         np.testing.assert_array_equal(one[1], other[1])
 
@@ -299,3 +335,29 @@ def test_a_wrapped_memory_draws_as_before_and_relabels(kind: str) -> None:
 def test_arguments_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"make_hindsight: .*{next(iter(wrong))}="):
         make_hindsight(make_uniform(4, 2), TASK, **({"gamma": GAMMA} | wrong))
+
+
+@pytest.mark.parametrize("name", ["Crash", "Cost", "Taxed", "Arriving", "Told", "Grid", "Square", "OfMine"])
+def test_batches_of_other_peoples_environments(name: str) -> None:
+    """Rows that keep their goal are as they were stored; others have the reward of a step with that goal."""
+    executor = Executor(envs.make(f"{goal_envs.__name__}:{name}"), 0, GAMMA, 1)
+    task, rng = executor.spec.goals, np.random.default_rng(0)
+    executor.reset()
+    actions = rng.uniform(-1, 1, (200, 2)).astype(np.float32)
+    rows = np.array([executor.step(action, action).packed for action in actions])
+    stored = Layout.of(executor.spec).unpack(rows)
+    replay = make_hindsight(make_uniform(200, 500), task, GAMMA, strategy="random", k=1.0)
+    state = replay.add(replay.init(example_transition(executor.spec)), stored, stored.reward)
+    batch = jax.jit(replay.sample)(state, jax.random.key(0))
+    drawn, before = (jax.tree.map(np.asarray, t) for t in (batch.transitions, stored))
+    before = jax.tree.map(lambda leaf: leaf[np.asarray(batch.indices)], before)
+    goal, own = drawn.observation[:, -task.dim :], before.observation[:, -task.dim :]
+    kept = (goal == own).all(axis=-1)
+    assert 0.3 < kept.mean() < 0.8
+    for found, expected in zip(jax.tree.leaves(drawn), jax.tree.leaves(before), strict=True):
+        np.testing.assert_array_equal(found[kept], expected[kept])
+    achieved, nothing = before.outcome[:, : task.dim], np.zeros(len(goal))
+    of_goal, of_own = (np.asarray(task.reward(achieved, each, nothing)) for each in (goal, own))
+    np.testing.assert_allclose(drawn.reward[~kept], (before.reward + of_goal - of_own)[~kept], rtol=1e-5, atol=1e-5)
+    ends = (before.outcome[:, -1] > 0) | np.asarray(task.terminated(achieved, goal))
+    np.testing.assert_array_equal(drawn.discount[~kept], np.where(ends, np.float32(0), np.float32(GAMMA))[~kept])

@@ -1,7 +1,12 @@
 """Lines of JSON come back as written, also after a kill."""
 
+import errno
 import json
 import math
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +122,49 @@ def test_truncate_refuses_an_offset_that_is_not_its_own(tmp_path: Path) -> None:
             lines.truncate(offset)
     lines.close()
     assert metrics.read(lines.path) == [{"step": 1}]
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A limit on the size of files stands for the full disk: a write gets as far as that, and the next one fails."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_several_lines_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "eval.jsonl"
+    with closing(JsonLines(path)) as lines:
+        with largest_file(15), pytest.raises(OSError, match="File too large"):
+            lines.write({"step": 1}, {"step": 2})
+        assert path.read_bytes() == b""
+        lines.write({"step": 1}, {"step": 2})
+    assert metrics.read(path) == [{"step": 1}, {"step": 2}]
+
+
+@pytest.mark.parametrize("room", range(13))
+def test_a_line_that_does_not_fit_leaves_no_trace(tmp_path: Path, room: int) -> None:
+    """Torn anywhere; what is written once there is room follows the line before."""
+    path = tmp_path / "metrics.jsonl"
+    with closing(JsonLines(path)) as lines:
+        lines.write({"step": 1})
+        with largest_file(path.stat().st_size + room):
+            with pytest.raises(OSError, match=r"File too large: .*metrics.jsonl") as caught:
+                lines.write({"step": 222})
+            assert caught.value.errno == errno.EFBIG
+            assert lines.offset() == path.stat().st_size == 11
+        lines.write({"step": 3})
+        assert lines.offset() == path.stat().st_size
+    assert metrics.read(path) == [{"step": 1}, {"step": 3}]
+
+
+def test_a_device_that_is_full(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with closing(JsonLines(tmp_path / "metrics.jsonl")) as lines:
+        with pytest.raises(OSError, match="No space left"):
+            lines.write({"step": 1})
+        assert lines.offset() == lines.truncate(0) == 0

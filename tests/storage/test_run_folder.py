@@ -1,6 +1,8 @@
 """The folder of a run: what is read, what is written, and who may work on it. Broken files: `test_faults.py`."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +41,35 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         holder.kill()
     with run_folder.locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", ["plain", "with a space", "Läufe", "it's", 'a "b"', "$HOME", "~", "-x", "a;b", "a\nb"])
+def test_the_command_to_resume_can_be_pasted(name: str, tmp_path: Path) -> None:
+    """A shell hands over what it names, and nothing else."""
+    line = run_folder.resume_command(Path("runs") / name)
+    assert line.startswith("python -m lsp.run --resume=")
+    script = line.replace("python -m lsp.run", "printf '%s\\0'")
+    shown = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert shown == f"--resume=runs/{name}\0"
+    assert shlex.split(line)[3:] == [f"--resume=runs/{name}"]
+
+
+def test_where_a_run_can_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nowhere near a file, and where nothing may be written; it leaves nothing behind."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").write_text("x")
+    for folder in (tmp_path / "new", tmp_path / "a/b/c", tmp_path / "empty"):
+        run_folder.require_new(folder)
+    for folder, message in (
+        (tmp_path / "full", r"full exists: choose another --name, or resume it with --resume=.*full$"),
+        (tmp_path / "full/precious", "exists: choose"),
+        (tmp_path / "full/precious/run", "^cannot write to .*/run: .*precious is a file$"),
+        (tmp_path / "full/precious/a/b", "precious is a file$"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            run_folder.require_new(folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write everywhere
+    with pytest.raises(ConfigError, match=r"^cannot write to .*new: nothing may be written to "):
+        run_folder.require_new(tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "full", "precious"]

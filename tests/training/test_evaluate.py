@@ -1,6 +1,6 @@
 """Evaluation: what each protocol feeds the policy, and returns that equal those of a plain loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from lsp import envs
-from lsp.training import evaluate
-from lsp.training.evaluate import Evaluator
+from lsp.config import ConfigError
+from lsp.training.evaluate import Evaluator, about_cuts
+from lsp.training.interrupt import Interrupted
 from lsp.types import ActionSample, Agent, Array
 from tests.support.runs import ACTIONS
 
@@ -59,7 +60,18 @@ def without_clock(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in record.items() if name != "evaluation_seconds"} for record in results]
 
 
-def scripted(protocol: str, key: jax.Array) -> tuple[dict[str, Any], list[np.ndarray]]:
+def evaluator_of(
+    act_latent: Callable[[Array, Array, Array], ActionSample],
+    make: Callable[[], Any],
+    protocols: Sequence[str] = ("mode",),
+    max_steps: int = 1_000,
+) -> Evaluator:
+    evaluator = Evaluator(make, protocols, SEEDS, max_steps)
+    evaluator.evaluate(agent_of(act_latent))
+    return evaluator
+
+
+def scripted(protocol: str, key: jax.Array, max_steps: int = 1_000) -> tuple[dict[str, Any], list[np.ndarray]]:
     """The record, and the actions of each episode, [length, A]."""
     made: list[Script] = []
 
@@ -67,7 +79,7 @@ def scripted(protocol: str, key: jax.Array) -> tuple[dict[str, Any], list[np.nda
         made.append(Script())
         return made[-1]
 
-    evaluator = Evaluator(agent_of(latent_is_action), make, [protocol], SEEDS)
+    evaluator = evaluator_of(latent_is_action, make, [protocol], max_steps)
     (record,) = evaluator(jnp.zeros(()), key)
     evaluator.close()
     return record, [np.stack(env.actions) for env in made]
@@ -106,11 +118,97 @@ def test_episodes_end_by_themselves(key: jax.Array) -> None:
     assert record["evaluation_seconds"] > 0
 
 
-def test_an_episode_without_end_is_cut(key: jax.Array, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "MAX_EPISODE_STEPS", 10)
-    record, _ = scripted("mode", key)
-    assert record["lengths"] == [3, 10, 10]
-    assert record["terminated"] == [False, False, False]
+def test_an_episode_without_end_is_cut(key: jax.Array) -> None:
+    """At the limit and not before; one that ends there by itself is not cut."""
+    record, actions = scripted("mode", key, max_steps=14)
+    assert record["lengths"] == [len(episode) for episode in actions] == [3, 14, 14]
+    assert record["terminated"] == [False, True, False]
+    assert record["cut"] == 1
+    text = about_cuts([record, record], 14)
+    assert text == "2 of 6 episodes of evaluation did not end by --evaluation.max-episode-steps=14: cut"
+    whole, _ = scripted("mode", key, max_steps=15)
+    assert "cut" not in whole
+    assert about_cuts([whole], 15) == ""
+
+
+@pytest.mark.parametrize("calls", [1, 3, 4, 20])
+def test_it_can_be_stopped_between_any_two_steps(calls: int, key: jax.Array) -> None:
+    """In a reset, and in any environment's step; it says how far it is; the next evaluation is as if nothing was."""
+    made: list[Script] = []
+
+    def make() -> Script:
+        made.append(Script())
+        return made[-1]
+
+    said: list[str] = []
+
+    def watch(text: Callable[[], str]) -> None:
+        said.append(text())
+        if len(said) == calls:
+            raise Interrupted
+
+    evaluator = evaluator_of(latent_is_action, make, PROTOCOLS)
+    with pytest.raises(Interrupted):
+        evaluator(jnp.zeros(()), key, watch)
+    steps = sum(len(env.actions) for env in made)
+    assert steps == max(0, calls - len(SEEDS) - 1)
+    assert said[0] == "evaluating, sampled policy: 0 of 3 episodes done, step 0"
+    if calls == 20:
+        assert said[-1] == "evaluating, sampled policy: 1 of 3 episodes done, step 7"
+    records = without_clock(evaluator(jnp.zeros(()), key))
+    assert records == without_clock(evaluator_of(latent_is_action, make, PROTOCOLS)(jnp.zeros(()), key))
+
+
+class Fragile(Script):
+    """Raises in its fifth step, and again when it is closed; one at a time may be alive."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        if Fragile.alive == len(SEEDS):
+            raise ConfigError("environment x cannot be made: no more seats")
+        Fragile.alive += 1
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if len(self.actions) == 4:
+            raise ZeroDivisionError("broken")
+        return super().step(action)
+
+    def close(self) -> None:
+        Fragile.alive -= 1
+        raise OSError("cannot close")
+
+
+def test_after_a_fault_environments_are_new(key: jax.Array) -> None:
+    """The next seed of a sweep is evaluated in environments that nothing has happened to."""
+    evaluator = evaluator_of(latent_is_action, Fragile)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            evaluator(jnp.zeros(()), key)
+        assert Fragile.alive == 0
+
+
+def test_environments_are_made_when_they_are_needed(key: jax.Array) -> None:
+    made: list[Script] = []
+    evaluator = evaluator_of(latent_is_action, lambda: made.append(Script()) or made[-1])
+    other = evaluator.reseeded([2, 4, 6])
+    assert made == []
+    evaluator.prepare()
+    assert len(made) == 3
+    assert other(jnp.zeros(()), key)[0]["lengths"] == [2, 4, 6]
+    assert len(made) == 3
+
+
+def test_too_few_environments_are_one_line_with_a_remedy() -> None:
+    Fragile.alive = 1
+    with pytest.raises(ConfigError) as caught:
+        evaluator_of(latent_is_action, Fragile).prepare()
+    Fragile.alive = 0
+    assert str(caught.value) == (
+        "evaluation needs environments of its own, and 2 of --evaluation.episodes=3 environments could be made: "
+        "environment x cannot be made: no more seats; train without evaluation: --evaluation.every=0"
+    )
 
 
 def point_mass() -> envs.BoxEnv:
@@ -119,7 +217,7 @@ def point_mass() -> envs.BoxEnv:
 
 def test_returns_equal_those_of_a_plain_loop(key: jax.Array) -> None:
     params = jnp.array([0.2, -0.1])
-    evaluator = Evaluator(agent_of(steer), point_mass, ["mode"], SEEDS)
+    evaluator = evaluator_of(steer, point_mass)
     (record,) = evaluator(params, key)
     evaluator.close()
     for episode, seed in enumerate(SEEDS):
@@ -138,7 +236,7 @@ def test_returns_equal_those_of_a_plain_loop(key: jax.Array) -> None:
 
 def test_same_policy_and_key_same_record() -> None:
     """Also after other evaluations in between: nothing is carried over from one to the next."""
-    evaluator = Evaluator(agent_of(steer), point_mass, PROTOCOLS, SEEDS)
+    evaluator = evaluator_of(steer, point_mass, PROTOCOLS)
     keys = jax.random.split(jax.random.key(5), 2)
     first = without_clock(evaluator(jnp.zeros(2), keys[0]))
     other_key = without_clock(evaluator(jnp.zeros(2), keys[1]))

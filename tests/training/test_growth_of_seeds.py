@@ -34,8 +34,9 @@ def grown(config: Config, seeds: tuple[int, ...]) -> tuple[Training, list[growth
     training.start()
     training.until(GROWS)
     assert len(training.seed.waiting) == 1
-    stages, recipe = growth.grow(config, growth.Stage(0, (), 0.0), training.loop, training.seeds)
-    assert recipe.config.warmup_steps == 0
+    stages, left = growth.grow(config, growth.Stage(0, (), 0.0), training.loop, training.seeds, lambda: None)
+    assert training.device.recipe.config.warmup_steps == 0
+    assert growth.warm_up(config, stages[0], training.device, left, lambda text: None) == 0
     training.until(STEPS)
     return training, stages
 

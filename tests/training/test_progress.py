@@ -45,6 +45,29 @@ def test_plain_lines(clock: Clock) -> None:
     ]
 
 
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["plain", "terminal"])
+def test_what_takes_long_is_shown_when_it_is_time(clock: Clock, stream: io.StringIO) -> None:
+    progress = Progress(100, stream=stream, seconds=10)
+    progress.update(50, [])
+    asked = []
+
+    def text() -> str:
+        asked.append(clock.now)
+        return f"evaluating, {clock.now:.0f} s"
+
+    for _ in range(25):
+        progress.busy(text)
+        clock.now += 1
+    progress.close()
+    if stream.isatty():
+        assert len(asked) == 24
+        assert "evaluating, 1024 s" in stream.getvalue()
+    else:
+        assert asked == [1010, 1020]
+        lines = stream.getvalue().splitlines()
+        assert lines == ["  evaluating, 1010 s", "  evaluating, 1020 s", "  50/100 steps  2 steps/s"]
+
+
 def test_nothing_is_left_at_the_end(clock: Clock) -> None:
     stream = io.StringIO()
     progress = Progress(30, stream=stream, seconds=1)

@@ -118,10 +118,14 @@ def test_a_seed_that_fails_is_left_out(tmp_path: Path, monkeypatch: Any, capfd: 
     assert "lsp: error: seed 2: environment" in err
     assert "broke a leg at step 75" in err
     assert "broke" in read_document(folder / "seed_2")["failed"]
-    assert newest(folder / "seed_2").name == "80"
+    assert f"to continue from step 148: python -m lsp.run --resume={folder / 'seed_2'}" in err
+    assert newest(folder / "seed_2").name == "148"
     assert_same_run(whole / "seed_3", folder / "seed_3")
     monkeypatch.setattr(session, "_train", lambda found: [(each.config.seed, each.seed.step) for each in found.runs])
     assert session.resume(folder, {}) == [(3, 240)]
+    assert session.resume(folder / "seed_2", {}) == [(2, 148)]
+    assert "new episodes begin here" in capfd.readouterr().err
+    assert "failed" not in read_document(folder / "seed_2")
 
 
 def test_seeds_that_all_diverge(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:

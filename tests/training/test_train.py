@@ -1,0 +1,355 @@
+"""Whatever stops a run, it is saved and says how to continue; and continued, it is the run that was not stopped."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lsp import run
+from lsp.storage import checkpoint, metrics
+from lsp.storage.metrics import JsonLines
+from lsp.training import growth, train
+from lsp.training.evaluate import Evaluator
+from lsp.training.loop import Loop
+from tests.support.runs import Puppet, assert_same_run, command, newest, signal_at
+from tests.support.runs import compiled_once as compiled_once
+
+WHOLE = {"steps": 240, "log_every": 40, "evaluation__every": 120, "checkpoint_every": 80}
+WHOLE |= {"layers": 2, "layer_steps": "60,180", "growth__critic_warmup": 10}
+PUPPET = f"{__name__}:Fragile"
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
+
+
+class Fragile(Puppet):
+    """Raises what it is told to in its step `at`, or in each reset while it `evaluates`."""
+
+    def __init__(self, error: str = "", at: int = 0) -> None:
+        super().__init__()
+        self.error, self.at = error, at
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if self.error and self.steps + 1 == self.at:
+            raise {
+                "SystemExit": SystemExit(0),
+                "MemoryError": MemoryError(),
+                "Odd": type("Odd", (Exception,), {})("x"),
+            }[self.error]
+        return super().step(action)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, compiled_once: None) -> Path:
+    """A run of two layers without a stop."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    assert run.main(command(folder, **WHOLE)) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory, compiled_once: None) -> Path:
+    """Two such runs together."""
+    folder = tmp_path_factory.mktemp("runs") / "sweep"
+    assert run.main(command(folder, seeds="2:4", **WHOLE)) == 0
+    return folder
+
+
+def signal_in_evaluation(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """Signal this process in the evaluation of that number; returns a list of those that began."""
+    original, begun = Evaluator._evaluate, list[int]()
+
+    def evaluate(evaluator: Evaluator, *arguments: Any) -> dict[str, Any]:
+        begun.append(len(begun))
+        if begun[-1] == number:
+            signal.raise_signal(signal.SIGTERM)
+        return original(evaluator, *arguments)
+
+    monkeypatch.setattr(Evaluator, "_evaluate", evaluate)
+    return begun
+
+
+# Of each seed at step 60 under either layer, at 120 and at 240, under two protocols.
+@pytest.mark.parametrize("number", [0, 2, 3, 5, 7])
+def test_stopped_in_an_evaluation(number: int, straight: Path, tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+    """Before growth and after, in the middle and at the end: nothing of it is written, and it is made again."""
+    folder = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        begun = signal_in_evaluation(patch, number)
+        assert run.main(command(folder, **WHOLE)) == 130
+        assert len(begun) == number + 1
+    assert f"lsp: stopped; to continue: python -m lsp.run --resume={folder}\n" in capfd.readouterr().out
+    assert len(metrics.read(folder / "eval.jsonl")) == number // 2 * 2
+    assert newest(folder).name == str([60, 60, 120, 240][number // 2])
+    assert run.main([f"--resume={folder}"]) == 0
+    assert_same_run(straight, folder)
+
+
+@pytest.mark.parametrize("number", [1, 6, 14])
+def test_stopped_in_an_evaluation_of_one_of_several(number: int, sweep: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    folder = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        signal_in_evaluation(patch, number)
+        assert run.main(command(folder, seeds="2:4", **WHOLE)) == 130
+    assert run.main([f"--resume={folder}"]) == 0
+    for seed in (2, 3):
+        assert_same_run(sweep / f"seed_{seed}", folder / f"seed_{seed}")
+
+
+@pytest.mark.parametrize("block", [0, 1, 3])
+def test_stopped_in_the_warm_up_of_critics(block: int, straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """The rest of it is made after the checkpoint."""
+    folder, blocks = tmp_path / "stopped", growth.blocks
+    monkeypatch.setattr(growth, "WARM_UP_BLOCK", 3)
+
+    def interrupted(*arguments: Any) -> Any:
+        for i, keys in enumerate(blocks(*arguments)):
+            if i == block:
+                signal.raise_signal(signal.SIGHUP)
+            yield keys
+
+    with monkeypatch.context() as patch:
+        patch.setattr(growth, "blocks", interrupted)
+        assert run.main(command(folder, **WHOLE)) == 130
+    host = checkpoint.load(newest(folder))[1]
+    assert (newest(folder).name, host["stage"]["number"], host["warm_up_left"]) == ("60", 1, 10 - 3 * block)
+    assert run.main([f"--resume={folder}"]) == 0
+    assert_same_run(straight, folder)
+
+
+def test_stopped_as_growth_begins(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """While the first of its functions is compiled: nothing has changed then."""
+    folder, original = tmp_path / "stopped", growth.announcement
+
+    def announce(*arguments: Any) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(growth, "announcement", announce)
+        assert run.main(command(folder, **WHOLE)) == 130
+    assert checkpoint.load(newest(folder))[1]["stage"]["number"] == 0
+    assert run.main([f"--resume={folder}"]) == 0
+    assert_same_run(straight, folder)
+
+
+def closed_pipe() -> Any:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return os.fdopen(writer, "w", buffering=1)
+
+
+def test_a_reader_that_leaves(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """The first line that nobody reads is that of the evaluation at step 60."""
+    folder = tmp_path / "unread"
+    with monkeypatch.context() as patch:
+        for name in ("stdout", "stderr"):
+            patch.setattr(sys, name, closed_pipe())
+        assert run.main(command(folder, **WHOLE)) == 130
+    assert newest(folder).name == "60"
+    assert run.main([f"--resume={folder}"]) == 0
+    assert_same_run(straight, folder)
+
+
+def fail_once(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, when: Callable[..., bool], error: Exception
+) -> None:
+    """Let a method raise, once, where its arguments say so."""
+    original, raised = getattr(owner, name), list[bool]()
+
+    def method(*arguments: Any) -> Any:
+        if not raised and when(*arguments):
+            raised.append(True)
+            raise error
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, method)
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "somewhere/metrics.jsonl")
+
+
+@pytest.mark.parametrize("step", [40, 120])
+@pytest.mark.parametrize("kind", ["metrics", "eval"])
+def test_a_disk_that_is_full_for_a_line(
+    kind: str, step: int, straight: Path, tmp_path: Path, monkeypatch: Any, capfd: Any
+) -> None:
+    """With room for a checkpoint, nothing is lost: not even the line."""
+    folder = tmp_path / "full"
+    step = 60 if kind == "eval" and step == 40 else step
+
+    def due(lines: JsonLines, record: Any, *more: Any) -> bool:
+        return lines.path.stem == kind and record["step"] == step
+
+    with monkeypatch.context() as patch:
+        fail_once(patch, JsonLines, "write", due, FULL)
+        assert run.main(command(folder, **WHOLE)) == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    remedy = f"to continue from step {step}: python -m lsp.run --resume={folder}"
+    assert said == f"lsp: error: [Errno 28] No space left on device: 'somewhere/metrics.jsonl'; {remedy}"
+    assert run.main([f"--resume={folder}"]) == 0
+    assert_same_run(straight, folder)
+
+
+def test_a_disk_that_is_full_for_a_checkpoint_too(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+    folder = tmp_path / "full"
+
+    def refuse(*arguments: Any) -> None:
+        raise checkpoint.CheckpointError("checkpoint not saved, No space left on device")
+
+    with monkeypatch.context() as patch:
+        fail_once(patch, JsonLines, "write", lambda lines, record: record["step"] == 120, FULL)
+        saved = checkpoint.save
+        patch.setattr(checkpoint, "save", lambda root, step, *rest: saved(root, step, *rest) if step < 81 else refuse())
+        assert run.main(command(folder, **WHOLE)) == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert "metrics.jsonl'; no checkpoint of this step: checkpoint not saved, No space left on device; to con" in said
+    assert said.endswith(f"to continue from step 80: python -m lsp.run --resume={folder}")
+    assert run.main([f"--resume={folder}", "--steps=122"]) == 0
+
+
+@pytest.mark.parametrize("error", ["MemoryError", "Odd", "SystemExit"])
+def test_an_environment_raises_what_nobody_foresaw(error: str, tmp_path: Path, capfd: Any) -> None:
+    """The episodes in progress are lost, and what n-step returns hold back; all else is there, and training goes on."""
+    folder = tmp_path / "fragile"
+    kwargs = f'{{"error": "{error}", "at": 51, "max_episode_steps": 40}}'
+    flags = {"env": PUPPET, "env_kwargs": kwargs, "steps": 240, "log_every": 40, "checkpoint_every": 0}
+    assert run.main(command(folder, **flags)) == 1
+    *_, said = capfd.readouterr().err.splitlines()
+    assert error in said
+    assert said.endswith(f"to continue from step 100: python -m lsp.run --resume={folder}")
+    assert "Traceback" not in said
+    arrays, host = checkpoint.load(newest(folder))
+    assert (host["loop"]["step"], host["lost"], len(host["loop"]["waiting"])) == (100, True, 0)
+    assert host["replay_size"] == 100 - 2 * 2
+    assert [each["env"] for each in host["loop"]["executors"]["executors"]] == [None, None]
+    assert all(np.isfinite(leaf).all() for leaf in arrays["learner"].values())
+    if error != "Odd":
+        return
+    # The environments of another process may take as many steps again.
+    assert run.main([f"--resume={folder}"]) == 1
+    *_, said = capfd.readouterr().err.splitlines()
+    assert f"to continue from step 200: python -m lsp.run --resume={folder}" in said
+    assert run.main([f"--resume={folder}"]) == 0
+    host = checkpoint.load(newest(folder))[1]
+    assert [line["step"] for line in metrics.read(folder / "metrics.jsonl")] == [40, 80, 120, 160, 200, 240]
+    assert host["replay_size"] == 240 - 3 * 2 * 2
+    # A dispatch of 4 updates at every 4th step from 56 on, but at 104 and 204, for which no transitions were left.
+    assert host["loop"]["updates"] == 240 - 52 - 2 * 4
+    assert host["loop"]["executors"]["origins"][:, 1].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("RESOURCE_EXHAUSTED: out\nof memory"), ValueError("a bug"), MemoryError()]
+)
+def test_the_learner_raises_what_nobody_foresaw(error: Exception, tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        fail_once(patch, Loop, "answer", lambda loop, seeds: seeds[0].step == 134, error)
+        assert run.main(command(folder, **WHOLE)) == 1
+    *_, said = capfd.readouterr().err.splitlines()
+    text = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
+    where = f"(where: {folder / 'traceback.txt'})"
+    remedy = f"to continue from step 134: python -m lsp.run --resume={folder}"
+    assert said == f"lsp: error: training failed at step 134: {text} {where}; {remedy}"
+    assert "in method" in (folder / "traceback.txt").read_text()
+    assert run.main([f"--resume={folder}"]) == 0
+    assert newest(folder).name == "240"
+
+
+def test_a_learner_that_is_gone(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+    """Its memory was given to the dispatch that failed: the checkpoint before is what there is."""
+    folder, original = tmp_path / "run", Loop.answer
+
+    def answer(loop: Loop, seeds: Sequence[Any]) -> None:
+        if seeds[0].step == 134:
+            for leaf in loop.device.state.agent.actor:
+                if hasattr(leaf, "delete"):
+                    leaf.delete()
+            raise RuntimeError("INTERNAL: no")
+        original(loop, seeds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "answer", answer)
+        assert run.main(command(folder, **WHOLE)) == 1
+    *_, said = capfd.readouterr().err.splitlines()
+    assert "; no checkpoint of this step: " in said
+    assert said.endswith(f"to continue from step 80: python -m lsp.run --resume={folder}")
+
+
+def test_a_fault_in_evaluation(tmp_path: Path, capfd: Any) -> None:
+    """The one that collects has not come that far."""
+    folder = tmp_path / "fragile"
+    kwargs = '{"error": "Odd", "at": 39, "max_episode_steps": 40}'
+    flags = {"env": PUPPET, "env_kwargs": kwargs, "steps": 70, "evaluation__every": 50, "log_every": 50}
+    assert run.main(command(folder, **flags)) == 1
+    *_, said = capfd.readouterr().err.splitlines()
+    assert "Odd" in said
+    assert said.endswith(f"to continue from step 50: python -m lsp.run --resume={folder}")
+    assert run.main([f"--resume={folder}", "--evaluation.every=0"]) == 0
+    assert newest(folder).name == "70"
+
+
+def test_others_go_on_when_the_evaluation_of_one_fails(
+    sweep: Path, tmp_path: Path, monkeypatch: Any, capfd: Any
+) -> None:
+    """With an error that nobody foresaw."""
+    folder, original = tmp_path / "sweep", Evaluator.__call__
+
+    def call(evaluator: Evaluator, *arguments: Any) -> Any:
+        if len(calls) == 4:
+            calls.append(0)
+            raise KeyError("speed")
+        calls.append(0)
+        return original(evaluator, *arguments)
+
+    calls: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluator, "__call__", call)
+        assert run.main(command(folder, seeds="2:4", **WHOLE)) == 1
+    assert "lsp: error: seed 2: training failed at step 120: KeyError: 'speed'" in capfd.readouterr().err
+    assert newest(folder / "seed_2").name == "120"
+    assert_same_run(sweep / "seed_3", folder / "seed_3")
+    assert run.main([f"--resume={folder / 'seed_2'}"]) == 0
+    lines = [[line["step"] for line in metrics.read(each / "seed_2" / "eval.jsonl")] for each in (folder, sweep)]
+    assert lines[0] == lines[1]
+
+
+def test_the_first_checkpoint_comes_early(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """After some time; the next ones by steps; it changes nothing. And never where none is wanted."""
+    monkeypatch.setattr(train, "FIRST_CHECKPOINT", 0.0)
+    saved, save = [], checkpoint.save
+
+    def note(root: Path, step: int, *rest: Any) -> Path:
+        if root.name == "checkpoints":
+            saved.append(step)
+        return save(root, step, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", note)
+    assert run.main(command(tmp_path / "early", **WHOLE)) == 0
+    assert saved == [2, 80, 160, 240]
+    assert_same_run(straight, tmp_path / "early")
+    assert run.main([f"--resume={tmp_path / 'early'}", "--steps=250"]) == 0
+    assert (
+        run.main(
+            command(
+                tmp_path / "never", **WHOLE | {"checkpoint_every": 0, "steps": 60, "layers": 1} | {"layer_steps": 0}
+            )
+        )
+        == 0
+    )
+    assert saved == [2, 80, 160, 240, 250, 60]
+
+
+def test_a_hangup_is_a_stop(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    folder = tmp_path / "hangup"
+    with monkeypatch.context() as patch:
+        signal_at(patch, 134, signal.SIGHUP)
+        assert run.main(command(folder, **WHOLE)) == 130
+    assert run.main([f"--resume={folder}"]) == 0
+    assert_same_run(straight, folder)
