@@ -6,6 +6,8 @@ reward; a uniform prior counts as log prior = 0. Haarnoja et al. (2018), arXiv 1
 Shapes are asserted while tracing: [B, 1] against [B] would otherwise broadcast to [B, B] and still average to a number.
 """
 
+from functools import partial
+
 import chex
 import jax.numpy as jnp
 import optax
@@ -46,23 +48,27 @@ def soft_q_target(next_q: Array, reward: Array, discount: Array, entropy_cost: A
     return stop_gradient(reward + discount * (value - entropy_cost))
 
 
-def critic_loss(q: Array, target: Array, weights: Array, kind: str = "mse") -> tuple[Array, Array]:
+def critic_loss(
+    q: Array, target: Array, weights: Array, kind: str = "mse", huber_delta: float = 1.0
+) -> tuple[Array, Array]:
     """Weighted regression of every critic on the target.
 
-        sum_k mean_b w_b * rho(q_kb - y_b),     rho(x) = x^2/2, or Huber's with threshold 1
+        sum_k mean_b w_b * rho(q_kb - y_b),     rho(x) = x^2/2, or Huber's: from |x| = delta on, delta (|x| - delta/2)
 
     Args:
       q: [K, B].
       target: [B]; no gradient flows to it.
       weights: [B] importance weights.
       kind: "mse" or "huber".
+      huber_delta: delta, in scaled reward.
 
     Returns:
       loss [] and TD errors q - y [K, B].
     """
     chex.assert_equal_shape([q[0], target, weights])
     td_errors = q - stop_gradient(target)[None]
-    rho = {"mse": optax.l2_loss, "huber": optax.huber_loss}[kind](td_errors)
+    huber = partial(optax.huber_loss, delta=huber_delta)
+    rho = {"mse": optax.l2_loss, "huber": huber}[kind](td_errors)
     return jnp.sum(jnp.mean(weights[None] * rho, axis=-1)), td_errors
 
 

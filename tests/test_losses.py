@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lsp import losses
@@ -42,6 +43,13 @@ def test_critic_loss_by_hand() -> None:
     """Errors (0, 0, -1) and (2, -1, 1) with weights (1, 2, .5); Huber is linear beyond 1."""
     target, weights = np.float32([1, 2, 4]), np.float32([1, 2, 0.5])
     squared, td_errors = losses.critic_loss(Q, target, weights)
+    wide, _ = losses.critic_loss(Q, target, weights, "huber", huber_delta=100.0)
+    np.testing.assert_allclose(wide, squared, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.critic_loss(Q, target, weights, "huber", huber_delta=0.25)[0],
+        np.mean(np.sum(weights[None] * optax.huber_loss(Q, np.stack([target] * 2), delta=0.25), axis=0)),
+        rtol=1e-6,
+    )
     np.testing.assert_array_equal(td_errors, Q - target)
     np.testing.assert_allclose(squared, (0.5 * 0.5 + 1 * 2.0 + 2 * 0.5 + 0.5 * 0.5) / 3, rtol=1e-6)
     np.testing.assert_allclose(

@@ -58,7 +58,11 @@ class CriticConfig:
     target_max: Extended = math.inf
     """Greatest target of scalar critics, in scaled reward: where rewards are -1 and 0, 0; inf clips nothing."""
     loss: Literal["mse", "huber"] = "mse"
-    """Of scalar critics: squared error halved, or Huber's with threshold 1."""
+    """Of scalar critics: squared error halved, or Huber's, which is linear beyond huber-delta."""
+    huber_delta: Positive = 1.0
+    """TD error from which Huber's loss is linear, in scaled reward, and below which --replay.priority=lap makes no
+    difference between transitions. The larger, the nearer to squared error: on the study's ant 9 of 10 errors exceed
+    1."""
     tau: Fraction = 0.005
     """Polyak step of the target network per update, in (0, 1]."""
     learning_rate: Positive = 3e-4

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from lsp.config.critic import CriticConfig
 from lsp.config.registries import REPLAYS
 from lsp.config.schema import Count, NonNegative, Positive, UpToOne
 
@@ -25,17 +26,19 @@ class ReplayConfig:
     scheme: Literal["proportional", "rank"] = "proportional"
     """Draw in proportion to priority^alpha, or to rank^-alpha, where rank 1 has the largest TD error."""
     priority: Literal["td", "lap", "kl"] = "lap"
-    """Of the proportional scheme: |TD error| + epsilon; max(|TD error|, 1), which goes with --critic.loss=huber; or,
-    with categorical critics, the divergence of prediction from target distribution in nats + epsilon."""
+    """Of the proportional scheme: |TD error| + epsilon; max(|TD error|, threshold), which goes with
+    --critic.loss=huber; or, with categorical critics, the divergence of prediction from target distribution in nats +
+    epsilon."""
     alpha: UpToOne = 0.4
     """How much priorities count, in [0, 1]; 0 draws uniformly."""
     epsilon: Positive = 1e-6
     """Added to |TD error|, so that every transition may be drawn again."""
     initial: Literal["max", "td"] = "max"
     """Priority of new transitions: the current maximum, or their own TD error, up to the current maximum."""
-    weights: Literal["all", "q", "none"] = "none"
+    weights: Literal["auto", "all", "q", "none"] = "auto"
     """Importance weights on the losses of critics, V and policy, as far as their states are drawn by priority; on that
-    of Q alone, as in the study; or on none."""
+    of Q alone, as in the study; or on none, which teaches wrong means unless the loss makes up for the priorities. That
+    does Huber's loss for lap alone, and auto is none there and else all."""
     beta: NonNegative = 0.4
     """First exponent of importance weights; 1 corrects the draw in full."""
     beta_final: NonNegative = 1.0
@@ -50,3 +53,18 @@ class ReplayConfig:
     """States of the policy loss (and V's): those of the batch, or drawn uniformly."""
     rank_refresh: Count = 10_000
     """Updates between two sorts of all transitions, of the rank scheme; in between, ranks are approximate."""
+
+
+def weights_of(replay: ReplayConfig, critic: CriticConfig) -> Literal["all", "q", "none"]:
+    """Which losses importance weights are on, with `auto` decided.
+
+    LAP's priorities max(|TD|, d)^alpha with Huber's loss of threshold d have the expected gradient of another loss
+    under uniform draws, |TD|^(1 + alpha) beyond d, and need no weights. Every other draw by priority moves what is
+    learned: with y = 0 (90 %) or 10 (10 %) and alpha = 0.4, squared error learns 1.72 instead of 1.
+
+    Source: Fujimoto et al. (2020), arXiv 2007.06049, Theorem 1 and Corollary 1.
+    """
+    if replay.weights != "auto":
+        return replay.weights
+    lap = replay.scheme == "proportional" and replay.priority == "lap"
+    return "none" if lap and critic.kind == "scalar" and critic.loss == "huber" else "all"

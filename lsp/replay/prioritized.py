@@ -13,6 +13,7 @@ every ring; the tree and the counts may be read and written in any order. What i
 and a call is soon all overhead: hence the helpers of `lsp.xla`.
 """
 
+import dataclasses
 import math
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -21,7 +22,8 @@ import jax.numpy as jnp
 import optax
 
 from lsp import xla
-from lsp.config import ReplayConfig
+from lsp.config import Config, ReplayConfig
+from lsp.config.replay import weights_of
 from lsp.replay import annealing, priority_scan, ranks, ring, sum_tree
 from lsp.replay.annealing import Schedule
 from lsp.replay.priority_scan import PriorityScan
@@ -56,9 +58,10 @@ class State(NamedTuple):
         return self.counts[..., 1]
 
 
-def make(config: ReplayConfig) -> Replay:
+def make(config: Config) -> Replay:
     """The prioritized replay of a configuration."""
-    return _make(config, annealing.from_config(config))
+    replay = dataclasses.replace(config.replay, weights=weights_of(config.replay, config.critic))
+    return _make(replay, annealing.from_config(replay))
 
 
 def make_prioritized(
@@ -77,8 +80,9 @@ def make_prioritized(
       beta: exponent of importance weights, or its schedule over updates.
       epsilon: added to |TD error|, above 0, so that every transition may be drawn again.
       options: other fields of `lsp.config.ReplayConfig`: `priority` ("td" if not given), `scheme` ("proportional"),
-        `initial` ("max"), `weights` ("all"), `policy_batch` ("same"; "uniform" because the critic misleads the policy
-        where TD errors are large, Saglam et al. 2023, "Actor Prioritized Experience Replay"), `rank_refresh` (10,000).
+        `initial` ("max"), `weights` ("all"; not "auto"), `policy_batch` ("same"; "uniform" because the critic misleads
+        the policy where TD errors are large, Saglam et al. 2023, "Actor Prioritized Experience Replay"),
+        `rank_refresh` (10,000).
 
     Raises:
       ValueError: an argument out of its range.
@@ -114,6 +118,8 @@ def _check(config: ReplayConfig) -> None:
             raise ValueError(f"make_prioritized: {name}={value} must be finite and at least {least[name]}")
         if get_origin(kind) is Literal and value not in get_args(kind):
             raise ValueError(f"make_prioritized: {name}={value!r} must be one of {', '.join(get_args(kind))}")
+    if config.weights == "auto":
+        raise ValueError("make_prioritized: weights='auto' depends on the critics' loss: choose all, q or none")
 
 
 def _init(config: ReplayConfig, example: Transition) -> State:

@@ -6,7 +6,7 @@ And the memory that a configuration asks for as a whole, with hindsight around i
 import importlib
 from typing import Protocol, cast
 
-from lsp.config import Config, ConfigError, ReplayConfig
+from lsp.config import Config, ConfigError
 from lsp.config.registries import REPLAYS as REPLAYS
 from lsp.replay import hindsight
 from lsp.types import EnvSpec, Replay
@@ -15,7 +15,7 @@ from lsp.types import EnvSpec, Replay
 class ReplayKind(Protocol):
     """What the module of a kind must have."""
 
-    def make(self, config: ReplayConfig) -> Replay:
+    def make(self, config: Config) -> Replay:
         """The replay memory that a configuration asks for."""
 
 
@@ -30,7 +30,7 @@ def make_replay(config: Config, spec: EnvSpec) -> Replay:
     Raises:
       ConfigError: hindsight for an environment without goals.
     """
-    memory, goals = find(config.replay.kind).make(config.replay), config.goals
+    memory, goals = find(config.replay.kind).make(config), config.goals
     if goals.kind == "none":
         return memory
     if spec.goals is None:

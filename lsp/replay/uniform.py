@@ -3,14 +3,14 @@
 import jax.numpy as jnp
 
 from lsp import xla
-from lsp.config import ReplayConfig
+from lsp.config import Config
 from lsp.replay import ring
 from lsp.types import Array, Batch, Key, Replay, Transition
 
 
-def make(config: ReplayConfig) -> Replay:
+def make(config: Config) -> Replay:
     """The uniform replay of a configuration."""
-    return make_uniform(config.capacity, config.batch_size)
+    return make_uniform(config.replay.capacity, config.replay.batch_size)
 
 
 def make_uniform(capacity: int, batch_size: int) -> Replay:

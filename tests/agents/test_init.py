@@ -49,6 +49,7 @@ SWITCHES: dict[str, Any] = {
     "critic.target_min": -1.0,
     "critic.target_max": 1.0,
     "critic.loss": "huber",
+    "critic.huber_delta": 2.0,
     "critic.tau": 0.5,
     "critic.learning_rate": 0.1,
     "critic.space": None,  # tells upper layers apart; the bottom layer's action is the environment's
@@ -66,6 +67,7 @@ SWITCHES: dict[str, Any] = {
 OF_DISTRIBUTIONS = ("num_atoms", "support", "v_min", "v_max", "distribution_target", "logit_scale")
 NEEDS: dict[str, tuple[tuple[str, Any], ...]] = {
     **{f"critic.{name}": (("critic.kind", "categorical"),) for name in OF_DISTRIBUTIONS},
+    "critic.huber_delta": (("critic.loss", "huber"),),
     **{f"flow.{name}": (("flow.kind", "spline"),) for name in ("num_bins", "tail_bound")},
     "policy.gradient": (("critic.value_network", True),),  # V is the likelihood ratio's baseline
 }

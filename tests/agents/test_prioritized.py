@@ -25,7 +25,7 @@ from tests.support.runs import assert_same_state, command, compiled_once  # noqa
 
 LAP = {
     "kind": "prioritized", "scheme": "proportional", "priority": "lap", "alpha": 0.4, "initial": "max",
-    "weights": "none", "policy_batch": "uniform",
+    "weights": "auto", "policy_batch": "uniform",
 }  # fmt: skip
 STUDY = {
     "kind": "prioritized", "scheme": "proportional", "priority": "td", "alpha": 0.5, "epsilon": 1e-6, "initial": "max",
@@ -57,7 +57,7 @@ def test_presets(preset: str, replay: dict[str, Any], loss: str) -> None:
 
 
 def replay_config(**overrides: Any) -> ReplayConfig:
-    return ReplayConfig(**{"kind": "prioritized", "capacity": 64, "batch_size": 6} | overrides)
+    return ReplayConfig(**{"kind": "prioritized", "capacity": 64, "batch_size": 6, "weights": "none"} | overrides)
 
 
 @functools.lru_cache

@@ -31,9 +31,10 @@ def _target(config: CriticConfig, outputs: Array, reward: Array, discount: Array
 
 
 def _loss(config: CriticConfig, state: State, outputs: Array, target: Array, weights: Array) -> Fit:
-    loss, td_errors = losses.critic_loss(outputs[..., 0], target, weights, config.loss)
+    loss, td_errors = losses.critic_loss(outputs[..., 0], target, weights, config.loss, config.huber_delta)
     errors = jnp.abs(td_errors)
-    priorities = jnp.mean(errors, axis=0)
+    # LAP's least priority is 1 where Huber's threshold is 1: with another one, errors count in units of it.
+    priorities = jnp.mean(errors, axis=0) / (config.huber_delta if config.loss == "huber" else 1.0)
     returns = {"target": jnp.mean(target), "td_error": jnp.mean(errors)}
     return Fit(loss, priorities, state, metrics={}, returns=returns)
 
