@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lsp import cli
 from lsp.commands import FAULT, INTERRUPTED, say_error, status_of
-from lsp.config import Config, ConfigError, schema
+from lsp.config import Config, ConfigError, packaging, schema
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,7 +82,7 @@ def _print_version() -> int:
     from lsp.storage import provenance
 
     revision = provenance.git_revision()
-    print(f"lsp {provenance.versions()['lsp']}" + (f", revision {revision}" if revision else ""))
+    print(f"lsp {packaging.version()}" + (f", revision {revision}" if revision else ""))
     return 0
 
 

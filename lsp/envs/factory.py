@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from lsp.config import Config, ConfigError
+from lsp.config import Config, ConfigError, packaging
 from lsp.envs import robotics
 from lsp.envs.box import BoxEnv
 from lsp.envs.goal_box import KEYS, GoalBoxEnv
@@ -99,7 +99,7 @@ def _make_registered(name: str, item: str, kwargs: dict[str, Any]) -> AnyEnv:
         try:
             importlib.import_module("gymnasium_robotics")
         except ModuleNotFoundError as error:
-            remedy = "pip install 'lsp[robotics]'"
+            remedy = packaging.install("robotics")
             raise ConfigError(f"environment {name!r} needs gymnasium-robotics, an extra of lsp: {remedy}") from error
     if item.startswith("Fetch"):
         robotics.check_mujoco(name)

@@ -72,7 +72,7 @@ def test_layers_of_other_sizes_are_refused(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(
     importlib.util.find_spec("stable_baselines3") is None,
-    reason="needs Stable-Baselines3: pip install '.[test-peers]'",
+    reason="needs Stable-Baselines3: pip install -e '.[test-peers]'",
 )
 def test_stable_baselines_trains_on_top(run: Path) -> None:
     with warnings.catch_warnings():
