@@ -272,8 +272,8 @@ def resume(folder: Path, overrides: Mapping[str, Any]) -> Ending:
     loaded = checkpoint.load(next(iter(folders.values())) / "checkpoints" / str(step))
     with closing(Session(config, folders, not several, growth.from_host(loaded[1]["stage"]))) as session:
         session.restore(step, loaded)
-        for each, document in alive.items() if overrides else ():
-            write_document(each, document | {"config": to_dict(configs[each])})
+        for each, document in alive.items():
+            write_document(each, provenance.resumed(document | {"config": to_dict(configs[each])}, step))
         return _train(session)
 
 
