@@ -4,6 +4,7 @@ XLA compiles in haste here: the programs are the same, only slower."""
 
 import ctypes.util
 import os
+import tempfile
 from collections.abc import Iterator
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -13,6 +14,11 @@ os.environ["MUJOCO_GL"] = "egl" if ctypes.util.find_library("EGL") else "disable
 
 # Compiling takes most of the tests' time; what must be compiled as for users asks for it (`compiled_fully`).
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+# What one test compiles the others find, in other workers and in the commands that tests start, too.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="lsp-compiled-"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # JAX reads its environment when imported, so these imports stay below the assignments.
 import jax
