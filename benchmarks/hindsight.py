@@ -6,7 +6,7 @@ where that cannot be had, add --cpu-time:
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/hindsight.py
 
-Stable-Baselines3 is not a dependency: `pip install -e .[peers]`.
+Stable-Baselines3 is not a dependency: `python -m pip install -e '.[peers]'`.
 """
 
 import importlib.util
@@ -99,7 +99,7 @@ def main() -> None:
     if importlib.util.find_spec("stable_baselines3"):
         variants["SB3"] = make_theirs(options.capacity, rng)
     else:
-        print("Stable-Baselines3 is not installed, and there is nothing to compare with: pip install -e .[peers]")
+        print("Stable-Baselines3 is not installed, so there is no comparison: python -m pip install -e '.[peers]'")
     clock = time.process_time if options.cpu_time else time.perf_counter
     print(f"share of the core: {core_share(lambda: variants['lsp, in a scan']()):.2f}")
     seconds = alternate(variants, options.rounds, options.calls, clock)

@@ -5,8 +5,8 @@ is full. Pin it to one core that nobody else uses; where that cannot be had, add
 
     OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/prioritized.py
 
-cpprb is not a dependency: `pip install -e .[peers]`. With `--only cycle`, an environment that has cpprb, JAX, Flax and
-optax will do.
+cpprb is not a dependency: `python -m pip install -e '.[peers]'`. With `--only cycle`, an environment that has cpprb,
+JAX, Flax and optax will do.
 """
 
 import argparse
@@ -137,7 +137,7 @@ def cycles(capacity: int) -> tuple[dict[str, Call], dict[str, int]]:
     counts = {name: plan[2] for name, plan in plans.items()}
     if importlib.util.find_spec("cpprb"):
         return {"cpprb": cpprb_call(capacity)} | variants, {"cpprb": 1} | counts
-    print("cpprb is not installed, and there is nothing to compare with: pip install -e .[peers]")
+    print("cpprb is not installed, and there is nothing to compare with: python -m pip install -e '.[peers]'")
     return variants, counts
 
 

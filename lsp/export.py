@@ -12,7 +12,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
-from lsp import envs, numpy_policy
+from lsp import envs, normalizers, numpy_policy
 from lsp.agents.learner import make_flat_params
 from lsp.agents.stack import Layer
 from lsp.commands import Parser, status_of
@@ -100,8 +100,7 @@ def _weights(layer: Layer) -> dict[str, np.ndarray]:
     if layer.normalized:
         stats = layer.values.observation_stats
         found["observation/mean"] = np.asarray(stats.mean)
-        # As `lsp.normalizers.normalize` bounds it.
-        found["observation/std"] = np.maximum(np.sqrt(np.asarray(stats.variance)), 0.01)
+        found["observation/std"] = np.asarray(normalizers.scale(stats))
     return found
 
 
@@ -134,11 +133,11 @@ def within_float32(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.where(none, low.astype(np.float32), lowest), np.where(none, low.astype(np.float32), highest)
 
 
-def load_policy(run_dir: str | Path) -> Callable[..., np.ndarray]:
+def load_policy(run_dir: str | Path) -> NumpyPolicy:
     """The policy of a run's newest checkpoint, or of an exported folder, as a function of NumPy arrays.
 
         action = policy(observation)          at the zero latent, which is not the density's mode
-        action = policy(observation, key)     sampled; a JAX key, a NumPy generator or a whole number
+        action = policy(observation, key)     sampled; `key` is a NumPy generator, a seed or a JAX key
 
     observation f32[..., S], or as the environment gives it, -> action [..., A] within the environment's bounds, of its
     own dtype, and of its own shape where that is none of a vector. Runs no code from the folder.
@@ -149,14 +148,7 @@ def load_policy(run_dir: str | Path) -> Callable[..., np.ndarray]:
     """
     folder = Path(run_dir)
     exported = (folder / "policy.json").exists()
-    policy = numpy_policy.load(folder) if exported else to_numpy(load_actor(folder))
-
-    def act(observation: Any, key: Any = None) -> np.ndarray:
-        if isinstance(key, jax.Array):
-            key = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
-        return policy(observation, key)
-
-    return act
+    return numpy_policy.load(folder) if exported else to_numpy(load_actor(folder))
 
 
 def save(actor: Actor, out: Path) -> float:

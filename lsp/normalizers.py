@@ -9,6 +9,11 @@ from lsp.types import Array
 MAX_COUNT = 1_000_000.0
 """Weight of the past at the most. Beyond it old data fade (and float32 counting, exact to 2^24, never stalls)."""
 
+ROUNDING = 16 * 2.0**-23
+"""A spread of fewer spacings of float32 around the mean than these is rounding, of the input or of the moments."""
+NOISE = 1e-12
+"""A spread below this is rounding, of float64, in any unit."""
+
 
 class Moments(NamedTuple):
     """Running moments of vectors [S] (or scalars [])."""
@@ -39,11 +44,22 @@ def update(moments: Moments, rows: Array) -> Moments:
     return Moments(jnp.minimum(total, MAX_COUNT), mean, variance)
 
 
-def normalize(moments: Moments, x: Array, clip: float = 10.0, min_std: float = 0.01) -> Array:
-    """(x - mean) / max(std, min_std), clipped to +-`clip`; [..., S] -> [..., S].
+def scale(moments: Moments) -> Array:
+    """What numbers are divided by, [S]: their standard deviation, unless they have never moved.
 
-    `min_std` keeps rarely moving inputs, such as contact forces at first touch, from being blown up to the clip.
+        scale = std  where  std > max(16 eps |mean|, 1e-12),  else max(1, |mean|)
+
+    with eps = 2^-23, the relative spacing of float32. A floor in the observation's own unit would hide whatever is
+    measured in a large one (returns of prices, micrometers in meters), so the only spread that does not count is that
+    of rounding: of float32 around the mean, of float64 around zero. Divided by that, noise would look like a signal.
+    What is constant up to rounding stays near zero instead, and once it moves it is a number of ordinary size also
+    for a frozen layer, whose moments do not follow.
     """
-    mean = jnp.broadcast_to(moments.mean, x.shape)
-    std = jnp.broadcast_to(jnp.maximum(jnp.sqrt(moments.variance), min_std), x.shape)
-    return jnp.clip((x - mean) / std, -clip, clip)
+    std, size = jnp.sqrt(moments.variance), jnp.abs(moments.mean)
+    return jnp.where(std > jnp.maximum(ROUNDING * size, NOISE), std, jnp.maximum(size, 1.0))
+
+
+def normalize(moments: Moments, x: Array, clip: float = 10.0) -> Array:
+    """(x - mean) / scale, clipped to +-`clip`; [..., S] -> [..., S]. See `scale`, which is the standard deviation."""
+    mean, unit = (jnp.broadcast_to(row, x.shape) for row in (moments.mean, scale(moments)))
+    return jnp.clip((x - mean) / unit, -clip, clip)

@@ -2,7 +2,7 @@
 
     policy = load("policy")                                  # the folder with policy.json and weights.npz
     action = policy(observation)                             # at the zero latent
-    action = policy(observation, np.random.default_rng(0))   # sampled: a new latent
+    action = policy(observation, np.random.default_rng(0))   # sampled: a new latent; or a seed, or a JAX key
 
 A layer is a stack of couplings. Coupling i transforms one half of the vector and leaves the other, y_b -> g(y_b), where
 a network of the other half and the observation describes g: scale and shift in a real-NVP (Dinh et al. 2017, arXiv
@@ -12,6 +12,7 @@ Layers are stacked bottom first, and the bottom one's output is squashed by tanh
 """
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,16 +83,18 @@ class NumpyPolicy:
         self._shape, self._low, self._high = low.shape, low.ravel(), high.ravel()
 
     def __call__(self, observation: Any, key: Any = None) -> np.ndarray:
-        """The action at the zero latent, or with `key`, a NumPy generator or its seed, at a drawn one.
+        """The action at the zero latent, or with `key` at a drawn one.
 
         An observation is a vector [..., S], or what the environment returns, if that is boxes in dicts or tuples.
 
         [..., A], or where the environment's actions are no vectors, their own axes in place of A.
+
+        `key` is a NumPy generator, which moves on, or what gives the same latents each time: a seed or a JAX key.
         """
         observation = self._checked(observation)
         latent = np.zeros((*observation.shape[:-1], self.action_dim), np.float32)
         if key is not None:
-            latent = np.asarray(np.random.default_rng(key).standard_normal(latent.shape), np.float32)
+            latent = np.asarray(_generator(key).standard_normal(latent.shape), np.float32)
         return self.at_latent(observation, latent)
 
     def at_latent(self, observation: Any, latent: Any) -> np.ndarray:
@@ -183,6 +186,15 @@ class NumpyPolicy:
     def _dense(self, name: str, x: np.ndarray) -> np.ndarray:
         result: np.ndarray = x @ self.weights[f"{name}/kernel"] + self.weights[f"{name}/bias"]
         return result
+
+
+def _generator(key: Any) -> np.random.Generator:
+    """NumPy's generator of a key. JAX is not needed: whoever has a JAX key has imported it."""
+    if hasattr(key, "dtype"):  # of NumPy or of JAX
+        if not isinstance(key.dtype, np.dtype):  # a key of `jax.random.key` hides its numbers
+            key = sys.modules["jax"].random.key_data(key)
+        key = np.ravel(np.asarray(key))
+    return np.random.default_rng(key)
 
 
 def load(folder: str | Path) -> NumpyPolicy:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lsp import cli
 from lsp.commands import FAULT, INTERRUPTED, say, say_error, status_of
-from lsp.config import Config, ConfigError, schema
+from lsp.config import Config, ConfigError, packaging, schema
 from lsp.config.schema import Fault
 from lsp.storage.run_folder import resume_command
 
@@ -96,7 +96,7 @@ def _print_version() -> int:
     from lsp.storage import provenance
 
     revision = provenance.git_revision()
-    print(f"lsp {provenance.versions()['lsp']}" + (f", revision {revision}" if revision else ""))
+    print(f"lsp {packaging.version()}" + (f", revision {revision}" if revision else ""))
     return 0
 
 

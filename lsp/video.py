@@ -4,6 +4,8 @@ MuJoCo draws with EGL or OSMesa, whichever works, unless MUJOCO_GL says which.
 """
 
 import argparse
+import inspect
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +20,8 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from lsp import envs
 from lsp.commands import Parser, status_of
-from lsp.config import ConfigError
+from lsp.config import Config, ConfigError
+from lsp.config.schema import Count, Natural, convert
 from lsp.numpy_policy import NumpyPolicy
 from lsp.storage.run_folder import read_config
 
@@ -31,6 +34,7 @@ NO_GL = (
 )
 WALK_RANGE, WALK_SECONDS = 2.0, 4.0  # standard deviations of the latent's prior; one way and back
 PYGAME = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}  # no display
+DEFAULT_FPS = 30.0
 MAX_GIF_FRAMES, GIF_FPS, GIF_PIXELS = 150, 15, 320
 
 
@@ -74,32 +78,125 @@ def latents(protocol: str, walk: Walk | None, fps: float, dim: int, seed: int) -
         step += 1
 
 
+def make_env(config: Config) -> envs.BoxEnv:
+    """The environment of a configuration, made so that it draws; as it is where its constructor takes no `render_mode`.
+
+    Raises ConfigError.
+    """
+    failure: ConfigError | None = None
+    for mode in ("rgb_array", "rgb_array_list", None):
+        try:
+            env = envs.make_env(config) if mode is None else envs.make_env(config, render_mode=mode)
+        except ConfigError as error:
+            failure = failure or error
+            continue
+        modes = (env.metadata or {}).get("render_modes") or ()
+        if mode in (*modes, None) or "rgb_array_list" not in modes:
+            return env
+        env.close()  # it takes any mode, and draws in another
+    assert failure is not None
+    raise failure
+
+
 def record(
     env: envs.BoxEnv, policy: NumpyPolicy, moves: Iterator[np.ndarray], walk: Walk | None, steps: int, seed: int
 ) -> tuple[list[np.ndarray], float]:
     """One episode of at most `steps`: its frames u8[H, W, 3] and its return. Raises ConfigError, EnvironmentFault."""
     observation, _ = env.reset(seed=seed)
-    frames, total = [], 0.0
+    reel, positions, total = Reel(), [], 0.0
     for latent, _ in zip(moves, range(steps), strict=False):
-        frames.append(_draw(env))
+        drawn = _draw(env, reel)
         if walk is not None:
-            mark(frames[-1], float(latent[walk.dimension]) / WALK_RANGE)
+            positions += [float(latent[walk.dimension]) / WALK_RANGE] * drawn
         action = policy.squashed(observation, latent, None if walk is None else walk.layer)
         observation, reward, terminated, truncated, _ = env.step(action)
         total += reward
         if terminated or truncated:
             break
+    if not reel.frames:
+        raise _undrawn(env, "its render() returned no picture in the whole episode")
+    frames = same_size(reel.frames)
+    for frame, position in zip(frames, positions, strict=False):
+        mark(frame, position)
     return frames, total
 
 
-def _draw(env: envs.BoxEnv) -> np.ndarray:
+def _draw(env: envs.BoxEnv, reel: "Reel") -> int:
+    """Add what the environment draws now, and say how many frames that is. Raises ConfigError."""
+    render: Any = env.unwrapped.render
     try:
-        frame: Any = env.render()
+        old = "mode" in inspect.signature(render).parameters  # the interface before Gymnasium's
+        drawn = render(mode="rgb_array") if old else env.render()
+    except NotImplementedError:
+        raise _undrawn(env, "it has no render()") from None
     except Exception as error:
-        raise ConfigError(f"environment {env.name} cannot be drawn: {type(error).__name__}: {error}") from error
-    if not (isinstance(frame, np.ndarray) and frame.ndim == 3):
-        raise ConfigError(f"environment {env.name} cannot be drawn: its render_mode rgb_array gives {type(frame)}")
-    return np.ascontiguousarray(frame)
+        raise _undrawn(env, f"{type(error).__name__}: {error}", advise=False) from error
+    try:
+        return reel.add(drawn)
+    except ValueError as error:
+        raise _undrawn(env, f"its render() returned {error}") from error
+
+
+def _undrawn(env: envs.BoxEnv, reason: str, advise: bool = True) -> ConfigError:
+    rule = "; made with render_mode='rgb_array', it must return pictures, u8[H, W, 3] or floats from 0 to 1"
+    return ConfigError(f"environment {env.name} cannot be drawn: {reason}{rule * advise}")
+
+
+class Reel:
+    """The frames of an episode, u8[H, W, 3] each, from whatever an environment draws."""
+
+    def __init__(self) -> None:
+        """No frames yet."""
+        self.frames: list[np.ndarray] = []
+        self._white = 1.0  # of floats; 255 as soon as one is above 1
+
+    def add(self, drawn: Any) -> int:
+        """Add one picture, or a list of them, and return how many that is. Raises ValueError, saying what it is."""
+        several = isinstance(drawn, list | tuple) and not any(isinstance(each, list | int | float) for each in drawn)
+        pictures = [_picture(each) for each in (drawn if several or np.ndim(drawn) == 4 else [drawn])]
+        for picture in pictures:
+            if picture.dtype.kind == "f" and self._white < picture.max() - 0.01:
+                self.frames = [frame // 255 for frame in self.frames]  # they were dark, not light
+                self._white = 255.0
+            self.frames.append(_to_bytes(picture, self._white))
+        return len(pictures)
+
+
+def _picture(drawn: Any) -> np.ndarray:
+    """One picture as [H, W, 3] of bool, int or float, each in its own range. Raises ValueError."""
+    if drawn is None:
+        raise ValueError("None")
+    array = np.asarray(drawn)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{type(drawn).__name__}, not an array of numbers")
+    channels = (1, 2, 3, 4)  # gray or colors, each without or with alpha, which is left out
+    if array.ndim == 3 and array.shape[-1] not in channels and array.shape[0] in channels:
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in channels or array.size == 0:
+        raise ValueError(f"an array of shape {array.shape}")
+    low, high = array.min(), array.max()
+    if not (np.isfinite([low, high]).all() and low >= -1e-3 * max(high, 1) and high <= 255):
+        raise ValueError(f"numbers from {low:g} to {high:g}")
+    colors = array[..., :3] if array.shape[-1] > 2 else array[..., :1]
+    return np.broadcast_to(colors, (*colors.shape[:2], 3))
+
+
+def _to_bytes(picture: np.ndarray, white: float) -> np.ndarray:
+    """A copy as u8: environments may draw into the same array again and again."""
+    if picture.dtype.kind in "iu":
+        return picture.astype(np.uint8)
+    factor = 255.0 if picture.dtype.kind == "b" else 255.0 / white
+    return np.rint(np.clip(picture * factor, 0, 255)).astype(np.uint8)
+
+
+def same_size(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Frames u8[H, W, 3] on black up to the size of the largest, at least 2 by 2 for the codec."""
+    height, width = (max(2, *(frame.shape[axis] for frame in frames)) for axis in (0, 1))
+    if all(frame.shape[:2] == (height, width) for frame in frames):
+        return list(frames)
+    return [np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0))) for frame in frames]
 
 
 def mark(frame: np.ndarray, position: float) -> None:
@@ -123,7 +220,7 @@ def write(frames: Sequence[np.ndarray], path: Path, fps: float) -> list[Path]:
     coded = subprocess.run(line, input=data, capture_output=True, check=False)
     if coded.returncode != 0:
         raise OSError(f"{mp4}: not written: {coded.stderr.decode(errors='replace').strip()}")
-    shrink, skip = -(-max(height, width) // GIF_PIXELS), max(1, round(fps / GIF_FPS))
+    shrink, skip = min(-(-max(height, width) // GIF_PIXELS), height, width), max(1, round(fps / GIF_FPS))
     small = [_shrunk(frame, shrink) for frame in frames[::skip][:MAX_GIF_FRAMES]]
     imageio.mimsave(gif, small, duration=1000 * skip / fps, loop=0)  # type: ignore[arg-type]  # options of the GIF writer
     return [mp4, gif]
@@ -140,23 +237,33 @@ def film(options: argparse.Namespace) -> int:
     """Do what the options say, and return 0. Raises ConfigError, CheckpointError, EnvironmentFault or OSError."""
     gl = choose_gl()
     os.environ.update(PYGAME | os.environ)
+    steps, seed = convert("frames", options.frames, Count), convert("seed", options.seed, Natural)
     from lsp import export  # it makes environments, and so must come after the choice
 
     here = Path.cwd()  # which an environment may change
-    with closing(envs.make_env(read_config(options.run), render_mode="rgb_array")) as env:
+    with closing(make_env(read_config(options.run))) as env:
         actor = export.load_actor(here / options.run, options.step, env)
         policy = export.to_numpy(actor)
         walk = None if options.latent_walk is None else parse_walk(options.latent_walk, policy)
-        if gl is None and hasattr(env.unwrapped, "model"):  # MuJoCo's
+        if gl is None and type(getattr(env.unwrapped, "model", None)).__module__.startswith("mujoco"):
             raise ConfigError(NO_GL)
-        fps = float(env.metadata.get("render_fps") or 30)
-        moves = latents(options.protocol, walk, fps, actor.spec.action_dim, options.seed)
-        frames, total = record(env, policy, moves, walk, options.frames, options.seed)
+        fps = frames_per_second(env)
+        moves = latents(options.protocol, walk, fps, actor.spec.action_dim, seed)
+        frames, total = record(env, policy, moves, walk, steps, seed)
     kind = options.protocol if walk is None else f"layer_{walk.layer}_latent_{walk.dimension}"
-    path = options.run / "videos" / f"step_{actor.step}_{kind}_s{options.seed}"
+    path = options.run / "videos" / f"step_{actor.step}_{kind}_s{seed}"
     for written in write(frames, here / path, fps):
-        print(f"lsp: {path.with_name(written.name)}: {len(frames)} steps, return {total:,.1f}")
+        print(f"lsp: {path.with_name(written.name)}: {len(frames)} frames, return {total:,.1f}")
     return 0
+
+
+def frames_per_second(env: envs.BoxEnv) -> float:
+    """What the environment's metadata say; 30 where that is nothing to go by."""
+    try:
+        fps = float((env.metadata or {}).get("render_fps") or DEFAULT_FPS)
+    except (TypeError, ValueError):
+        return DEFAULT_FPS
+    return fps if 0 < fps < math.inf else DEFAULT_FPS
 
 
 def parse_walk(text: str, policy: NumpyPolicy) -> Walk:
@@ -191,8 +298,8 @@ def _parser() -> argparse.ArgumentParser:
         "--latent-walk", metavar="LAYER:LATENT",
         help="move this latent between -2 and 2, all others at zero; layer 0 is the bottom",
     )  # fmt: skip
-    parser.add_argument("--frames", type=int, default=500, help="steps to film at most (default: 500)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first state and the latents (default: 0)")
+    parser.add_argument("--frames", default=500, help="steps to film at most (default: 500)")
+    parser.add_argument("--seed", default=0, help="of the first state and the latents (default: 0)")
     return parser
 
 

@@ -78,8 +78,54 @@ def test_a_constant_input_becomes_zero() -> None:
 
 
 def test_normalize_by_hand() -> None:
-    """Centred, scaled, clipped at 10 standard deviations; a spread below 0.01 counts as 0.01."""
+    """Centred, scaled, clipped at 10 standard deviations."""
     moments = Moments(jnp.asarray(9.0), jnp.asarray([1.0, 0.0]), jnp.asarray([4.0, 1e-8]))
-    x = np.float32([[[5.0, 0.02]], [[-99.0, 0.5]]])
+    x = np.float32([[[5.0, 0.0002]], [[-99.0, 0.5]]])
     np.testing.assert_allclose(normalizers.normalize(moments, x), [[[2.0, 2.0]], [[-10.0, 10.0]]], rtol=1e-6)
-    np.testing.assert_allclose(normalizers.normalize(moments, x, clip=3.0, min_std=1.0)[1, 0], [-3.0, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(normalizers.normalize(moments, x, clip=3.0)[1, 0], [-3.0, 3.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows_a_chunk", [1, 8, 512])
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [(0, 1), (0, 1e-3), (0, 1e-4), (0, 1e-6), (0, 1e-8), (0, 1e6), (1e-4, 1e-6), (1000, 0.01), (-1e6, 10)],
+)
+def test_the_unit_of_the_observation_does_not_matter(
+    mean: float, std: float, rows_a_chunk: int, rng: np.random.Generator
+) -> None:
+    """What networks see is centred and has a spread of one, in any unit that float32 can tell apart."""
+    rows = rng.normal(mean, std, (4096, 1)).astype(np.float32)
+    moments = merge(list(rows.reshape(-1, rows_a_chunk, 1)[:512]), (1,))
+    seen = np.asarray(normalizers.normalize(moments, rows))
+    assert np.std(seen) == pytest.approx(1, abs=0.15)
+    assert abs(np.mean(seen)) < 0.2
+
+
+def noise(size: float, rng: np.random.Generator) -> np.ndarray:
+    """A constant, apart from its last bits."""
+    return (size * (1 + rng.choice([-1e-7, 0.0, 1e-7], (2048, 1)))).astype(np.float32)
+
+
+@pytest.mark.parametrize("rows_a_chunk", [1, 8, 64])
+@pytest.mark.parametrize("size", [0.1, 1.0, 9.81, 1e6, -1.7e9])
+def test_rounding_is_no_signal(size: float, rows_a_chunk: int, rng: np.random.Generator) -> None:
+    """Neither of a constant that is exact nor of one that jitters in its last bits."""
+    for rows in (np.full((2048, 1), size, np.float32), noise(size, rng)):
+        moments = merge(list(rows.reshape(-1, rows_a_chunk, 1)), (1,))
+        assert np.abs(normalizers.normalize(moments, rows)).max() < 1e-3
+
+
+def test_what_rounding_leaves_of_zero_is_no_signal(rng: np.random.Generator) -> None:
+    rows = rng.choice([-1e-16, 0.0, 1e-16], (512, 1)).astype(np.float32)
+    moments = merge(list(rows.reshape(-1, 8, 1)), (1,))
+    assert np.abs(normalizers.normalize(moments, rows)).max() < 1e-3
+
+
+@pytest.mark.parametrize("touch", [1e-3, 1.0, 500.0])
+def test_what_is_zero_until_a_first_touch_stays_bounded(touch: float) -> None:
+    """Before the moments know of it it keeps its unit; after, it is as many standard deviations as it is rare."""
+    moments = merge([np.zeros((8, 1), np.float32)] * 100, (1,))
+    assert normalizers.normalize(moments, np.float32([touch])) == min(touch, 10)
+    moments = update(moments, np.float32([[touch]] + [[0]] * 7))
+    seen = normalizers.normalize(moments, np.float32([[0], [touch]]))
+    np.testing.assert_allclose(seen, [[0], [10]], atol=0.05)

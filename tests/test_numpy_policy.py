@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -154,6 +156,12 @@ def test_keys(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(policy(s), policy.at_latent(s, np.zeros(2)))
     np.testing.assert_array_equal(policy(s, 3), policy(s, np.random.default_rng(3)))
     assert not np.allclose(policy(s, 3), policy(s, 4))
+    for kind in (jax.random.key, jax.random.PRNGKey):
+        np.testing.assert_array_equal(policy(s, kind(3)), policy(s, kind(3)))
+        assert not np.allclose(policy(s, kind(3)), policy(s, kind(4)))
+    np.testing.assert_array_equal(policy(s, jax.random.key(3)), policy(s, jax.random.PRNGKey(3)))
+    for seed in (np.int64(3), np.array(3), jnp.int32(3), [3], np.random.SeedSequence(3)):
+        np.testing.assert_array_equal(policy(s, seed), policy(s, 3))
     assert policy(np.zeros((2, 5, S)), rng).shape == (2, 5, 2)
     with pytest.raises(ValueError, match="last axis must be 3"):
         policy(np.zeros(2))
@@ -177,4 +185,4 @@ def test_imports_numpy_alone() -> None:
     tree = ast.parse(Path(numpy_policy.__file__).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported == {"json", "numpy", "collections.abc", "pathlib", "typing"}
+    assert imported == {"json", "sys", "numpy", "collections.abc", "pathlib", "typing"}

@@ -93,7 +93,7 @@ class Config(stages.LayersConfig):
     log_every: Count = 1_000
     """Environment steps between two lines of metrics."""
     track: tuple[Literal["none", "tensorboard", "wandb"], ...] = ("none",)
-    """Where metrics go beside the run's own files; needs the extra `track` (pip install 'lsp[track]')."""
+    """Where metrics go beside the run's own files; needs the extra `track` (python -m pip install -e '.[track]')."""
     checkpoint_every: Natural = 100_000
     """Environment steps between checkpoints, the first of which comes after ten minutes at the latest; 0 keeps only the
     last."""
@@ -170,7 +170,8 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     queued = config.executors.queue == "as-coded"
     yield "executors.queue", alone or not queued, "none with --layers, --from-layers or --goals.kind"
     first = batch + count * (config.n_step - 1) + queued * executors.QUEUED
-    why = f"the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
+    held = f"{executors.QUEUED} transitions that --executors.queue=as-coded holds back, and " * queued
+    why = f"{held}the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
     single = config.n_step == 1 or own_goals
     yield "n_step", single, "1 with --goals.kind=hindsight, which relabels single steps"

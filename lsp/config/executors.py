@@ -16,7 +16,7 @@ class ExecutorsConfig:
 
     engine: Literal["inproc", "process", "ray"] = "inproc"
     """Where environments live: in the learner's process; in worker processes on this machine's other cores; in actors
-    of a Ray cluster (pip install 'lsp[ray]')."""
+    of a Ray cluster (an extra: python -m pip install -e '.[ray]')."""
     address: str = ""
     """HOST:PORT of a Ray cluster; where it is empty, one on this machine for as long as the run lasts."""
     count: Count = 1

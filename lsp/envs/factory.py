@@ -17,7 +17,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
-from lsp.config import Config, ConfigError, GoalsConfig
+from lsp.config import Config, ConfigError, GoalsConfig, packaging
 from lsp.envs import goal_probe, robotics, supported
 from lsp.envs.box import BoxEnv
 from lsp.envs.checks import shown, told
@@ -173,7 +173,7 @@ def _make_registered(name: str, item: str, kwargs: dict[str, Any]) -> AnyEnv:
         try:
             importlib.import_module("gymnasium_robotics")
         except ModuleNotFoundError as error:
-            remedy = "pip install 'lsp[robotics]'"
+            remedy = packaging.install("robotics")
             raise ConfigError(f"environment {name!r} needs gymnasium-robotics, an extra of lsp: {remedy}") from error
     if item.startswith("dm_control/") and item not in gymnasium.registry:
         try:

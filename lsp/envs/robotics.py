@@ -7,7 +7,7 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
-from lsp.config import ConfigError
+from lsp.config import ConfigError, packaging
 from lsp.envs import goals
 from lsp.envs.goals import Rules, distance
 
@@ -51,5 +51,5 @@ def check_mujoco(name: str) -> None:
     """Raise ConfigError if MuJoCo is one that breaks these environments; `name` is that of the wanted one."""
     version = metadata.version("mujoco")
     if tuple(int(part) for part in version.split(".")[:2]) >= TOO_NEW:
-        remedy = "pip install 'mujoco<3.12'"
+        remedy = f"{packaging.PIP} install 'mujoco<3.12'"
         raise ConfigError(f"environment {name!r} fails with mujoco {version}, which is too new for it: {remedy}")

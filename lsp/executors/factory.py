@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lsp import envs
-from lsp.config import Config, ConfigError, ExecutorsConfig, stages
+from lsp.config import Config, ConfigError, ExecutorsConfig, packaging, stages
 from lsp.config.reward_terms import OWN
 from lsp.envs.rewards import LayerReward, RewardFault
 from lsp.executors.async_workers import PolicyMaker
@@ -87,7 +87,7 @@ def _require_ray() -> Callable[..., Executors]:
     try:
         from lsp.executors.ray import make_ray
     except ImportError as error:
-        raise ConfigError(f"--executors.engine=ray needs Ray: pip install 'lsp[ray]' ({error})") from error
+        raise ConfigError(f"--executors.engine=ray needs Ray: {packaging.install('ray')} ({error})") from error
     return make_ray
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from lsp import cli
 from lsp.commands import FAULT, INTERRUPTED, status_of
-from lsp.config import ConfigError
+from lsp.config import ConfigError, packaging
 from lsp.grid import local
 from lsp.grid.plan import Grid, plan
 
@@ -64,7 +64,7 @@ def _cluster(grid: Grid) -> Callable[[], list[int]] | None:
     try:
         from lsp.grid import cluster
     except ImportError as error:
-        raise ConfigError(f"--address={address} needs Ray: pip install 'lsp[ray]' ({error})") from error
+        raise ConfigError(f"--address={address} needs Ray: {packaging.install('ray')} ({error})") from error
     return partial(cluster.run_all, grid, address, *resources.values())
 
 

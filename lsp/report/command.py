@@ -15,7 +15,7 @@ from lsp.commands import Parser, status_of
 from lsp.config import ConfigError
 from lsp.report import curves, growth, table
 from lsp.report.anchors import ANCHORS, Anchors
-from lsp.report.groups import SeedGroup, group_by_seed
+from lsp.report.groups import SeedGroup, group_by_seed, short_names
 from lsp.report.runs import RunResults, read_all
 
 TRUSTED_SEEDS = 5
@@ -64,12 +64,13 @@ def _report(options: argparse.Namespace) -> int:
     if options.distributions:
         _draw_distributions(options)
         return 0
-    runs = read_all(options.runs, options.protocol, options.until)
+    left_out: list[str] = []
+    runs = read_all(options.runs, options.protocol, options.until, left_out.append)
     groups = group_by_seed(runs)
     anchors = _find_anchors(options.compare, groups) if options.compare else None
     rows = table.rows(groups)
     ours = table.to_text(table.lines(rows), options.markdown)
-    blocks = [headline(runs, options.protocol), ours, *notes(groups, options.until)]
+    blocks = [headline(runs, options.protocol), ours, *notes(groups, options.until, left_out)]
     if anchors:
         theirs = table.to_text((anchors.header, *anchors.rows), options.markdown, text_columns=1)
         blocks += [anchors.title, theirs, textwrap.fill(anchors.caveat, 100)]
@@ -115,18 +116,20 @@ def headline(runs: Sequence[RunResults], protocol: str) -> str:
     )
 
 
-def notes(groups: Sequence[SeedGroup], until: int | None) -> list[str]:
+def notes(groups: Sequence[SeedGroup], until: int | None, left_out: Sequence[str] = ()) -> list[str]:
     """What a reader should know before trusting the table."""
-    found = []
+    found = [f"note: left out: {problem}" for problem in left_out]
     few = [len(group.runs) for group in groups if 1 < len(group.runs) < TRUSTED_SEEDS]
     if few:
         found.append(f"note: bootstrap intervals of {_range(few)} seeds are too narrow; run {TRUSTED_SEEDS} or more")
     if (about_growth := growth.explanation(groups)) is not None:
         found.append(about_growth)
     runs = [run for group in groups for run in group.runs]
-    unfinished = [run.folder.name for run in runs if run.steps[-1] < run.config.get("steps", 0)]
+    names = short_names([run.folder for run in runs])
+    unfinished = [name for run, name in zip(runs, names, strict=True) if run.steps[-1] < run.config.get("steps", 0)]
     if unfinished and until is None:
         found.append(f"note: not finished: {', '.join(unfinished)}; --until=STEP compares at equal steps")
+    found += [f"note: failed: {name}: {run.failed}" for run, name in zip(runs, names, strict=True) if run.failed]
     return found
 
 

@@ -1,7 +1,10 @@
 """Runs that differ by their seed alone, and what to call them."""
 
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +14,13 @@ from numpy.typing import NDArray
 from lsp.config import ConfigError
 from lsp.report.runs import RunResults
 
-# What changes no policy.
 BOOKKEEPING = {"name", "seed", "log_every", "checkpoint_every", "milestone_every", "track"}
-BOOKKEEPING |= {"evaluation.max_episode_steps"}
+BOOKKEEPING |= {"executors.address", "evaluation.max_episode_steps"}
+"""What changes no policy."""
 MAX_LABEL_FIELDS = 3
+UNSET = "unset"  # a field that the version which wrote a run did not have
+SEED_FOLDER = re.compile(r"seed_\d+")
+PATH = re.compile(r"""(?<![^\s"'=:,([{])(?:~|[A-Za-z]:)?[\\/][^\s"',:;)\]}]+""")  # an absolute one inside a value
 
 
 class SeedGroup(NamedTuple):
@@ -42,7 +48,10 @@ def group_by_seed(runs: Sequence[RunResults]) -> list[SeedGroup]:
     for same in members.values():
         _check_seeds(same)
     firsts = [same[0] for same in members.values()]
-    groups = [SeedGroup(str(same[0].config["env"]), _label(same[0], firsts), same) for same in members.values()]
+    labels = _labels(firsts)
+    groups = [
+        SeedGroup(str(same[0].config["env"]), label, same) for label, same in zip(labels, members.values(), strict=True)
+    ]
     envs = list(dict.fromkeys(group.env for group in groups))
     return sorted(groups, key=lambda group: envs.index(group.env))
 
@@ -63,15 +72,47 @@ def _check_seeds(runs: Sequence[RunResults]) -> None:
         seen[seed] = run.folder
 
 
-def _label(run: RunResults, firsts: Sequence[RunResults]) -> str:
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """For each folder the shortest end of its path that no other one has, which says little of where it is."""
+    paths = [Path(os.path.abspath(folder)).parts for folder in folders]
+
+    def name(path: tuple[str, ...]) -> str:
+        lengths = range(1, len(path) + 1)
+        ends = (path[-length:] for length in lengths if sum(other[-length:] == path[-length:] for other in paths) == 1)
+        return "/".join(next(ends, path[-1:]))
+
+    return [name(path) for path in paths]
+
+
+def _labels(firsts: Sequence[RunResults]) -> list[str]:
+    """What to call each group, by its first run; no two of an environment are called the same."""
+    names = short_names(_places(firsts))
+    labels = [_label(run, name, firsts) for run, name in zip(firsts, names, strict=True)]
+    called = [(run.config["env"], label) for run, label in zip(firsts, labels, strict=True)]
+    return [
+        f"{label}, {name}" if called.count(each) > 1 else label
+        for each, label, name in zip(called, labels, names, strict=True)
+    ]
+
+
+def _places(firsts: Sequence[RunResults]) -> list[Path]:
+    """The folder that stands for each group: of many seeds that which holds them, where they are all of one group."""
+    holders = [run.folder.resolve().parent for run in firsts]
+    return [
+        holder if SEED_FOLDER.fullmatch(run.folder.name) and holders.count(holder) == 1 else run.folder.resolve()
+        for run, holder in zip(firsts, holders, strict=True)
+    ]
+
+
+def _label(run: RunResults, name: str, firsts: Sequence[RunResults]) -> str:
     """The agent, the preset where presets differ, and what else tells runs of this agent and preset apart."""
     presets = {first.config["preset"] for first in firsts}
     head = [run.config["agent"]] + [run.config["preset"]] * (len(presets) > 1)
     peers = [first for first in firsts if _kind(first) == _kind(run)]
-    names = sorted(set(_differing(peers)))
-    if len(names) > MAX_LABEL_FIELDS:
-        return ", ".join([*head, run.folder.name])
-    return ", ".join(head + [f"{name}={_text(run.config.get(name, 'unset'))}" for name in names])
+    fields = sorted(set(_differing(peers)))
+    if len(fields) > MAX_LABEL_FIELDS:
+        return ", ".join([*head, name])
+    return ", ".join(head + [f"{field}={_shown(run, field, peers)}" for field in fields])
 
 
 def _kind(run: RunResults) -> tuple[Any, Any]:
@@ -83,13 +124,28 @@ def _differing(peers: Sequence[RunResults]) -> Iterator[str]:
     for env in {peer.config["env"] for peer in peers}:
         settings = [_settings(peer) for peer in peers if peer.config["env"] == env]
         for name in {name for each in settings for name in each}:
-            if len({_text(each.get(name, "unset")) for each in settings}) > 1:
+            if len({_text(each.get(name, UNSET)) for each in settings}) > 1:
                 yield name
+
+
+def _shown(run: RunResults, field: str, peers: Sequence[RunResults]) -> str:
+    """The value of a field, with as little of the paths in it as tells it from the other values."""
+    texts = {_text(peer.config.get(field, UNSET)) for peer in peers}
+    own = _text(run.config.get(field, UNSET))
+    longest = max(text.count("/") + text.count("\\") for text in texts)
+    shorter = (partial(_cut_paths, kept=kept) for kept in range(1, longest + 1))
+    cut = next((cut for cut in shorter if len(set(map(cut, texts))) == len(texts)), str)
+    return cut(own) or "none"
+
+
+def _cut_paths(text: str, kept: int) -> str:
+    """`text` with the last `kept` parts of every absolute path in it."""
+    return PATH.sub(lambda found: "/".join(re.split(r"[\\/]+", found[0])[-kept:]), text)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_text, value))
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:g}" if float(f"{value:g}") == value else str(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -100,6 +100,21 @@ def read(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def mean_of_said(value: Any) -> float | None:
+    """The number of a record's entry: of a list with one an episode, the mean over the episodes that say one.
+
+    An episode that does not say it has None there, or NaN in files of earlier versions; it counts for nothing, least of
+    all for 0. None where no episode says it, or where the entry is no number.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        numbers = [each for each in value if isinstance(each, int | float | np.number | np.bool_)]
+        said = [float(each) for each in numbers if not np.isnan(each)]
+        return sum(said) / len(said) if said else None
+    return float(value) if isinstance(value, int | float) else None
+
+
 def _to_json(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()

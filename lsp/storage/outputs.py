@@ -1,23 +1,24 @@
 """A run's files, open for writing, and the sinks that get the same numbers."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lsp.config import Config, to_dict
+from lsp.config import Config, ConfigError, to_dict
 from lsp.config.critic import support_warning
-from lsp.storage import sinks
+from lsp.storage import provenance, sinks
 from lsp.storage.metrics import JsonLines
 
 
 class Outputs:
     """`metrics.jsonl`, `eval.jsonl`, and whatever `--track` names."""
 
-    def __init__(self, run_dir: Path, config: Config, step: int) -> None:
-        """Open them for a run that stands at environment step `step`."""
+    def __init__(self, run_dir: Path, config: Config, step: int, clock: Callable[[], float] | None = None) -> None:
+        """Open them for a run that stands at environment step `step`; `clock` says its seconds, noted when it ends."""
         self._metrics, self._evaluations = JsonLines(run_dir / "metrics.jsonl"), JsonLines(run_dir / "eval.jsonl")
-        self._run_dir, self._warned, self._support_scale = run_dir, False, 1.0
+        self._run_dir, self._warned, self._support_scale, self._clock = run_dir, False, 1.0, clock
         self._sinks = sinks.make(config.track, run_dir, to_dict(config), step)
 
     def write_metrics(self, line: Mapping[str, Any]) -> None:
@@ -60,3 +61,6 @@ class Outputs:
                 sink.close()
             except Exception as error:  # as above
                 print(f"{type(sink).__name__} could not be closed: {error}", file=sys.stderr)
+        if self._clock is not None:
+            with suppress(ConfigError, OSError):  # a full disk, say: the session has ended for a reason of its own
+                provenance.ended(self._run_dir, self._clock())

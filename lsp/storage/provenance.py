@@ -4,26 +4,54 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("lsp", "jax", "jaxlib", "flax", "optax", "distrax", "tfp-nightly", "mujoco", "gymnasium", "numpy")
+from lsp.config import packaging
+from lsp.storage.run_folder import read_document, write_document
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "tfp-nightly", "mujoco", "gymnasium", "numpy")
 
 
 def describe() -> dict[str, Any]:
-    """What `config.json` records beside the configuration."""
+    """What `config.json` records beside the configuration of a new run."""
+    first = session(0)
     return {
         "format": 1,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": first["command"],
         "versions": versions(),
-        "git": git_revision(),
+        "git": first["git"],
         "platform": platform.platform(),
+        "sessions": [first],
     }
 
 
+def session(step: int) -> dict[str, Any]:
+    """One command's share in a run: what was typed, the revision, the environment step at which it began, and when."""
+    return {
+        "step": step,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git": git_revision(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def resumed(document: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """A run's document with the session that begins now, at environment step `step`, beside those that it has."""
+    before = [{"step": 0, "command": document.get("command"), "git": document.get("git")}]  # of a run that lists none
+    return {**document, "sessions": [*document.get("sessions", before), session(step)]}
+
+
+def ended(run_dir: Path, seconds: float) -> None:
+    """Note in a run's `config.json` the wall-clock until now, of all sessions together. Raises ConfigError."""
+    write_document(run_dir, read_document(run_dir) | {"seconds": round(seconds, 3)})
+
+
 def versions() -> dict[str, str]:
-    """Installed versions of Python and of the packages that decide a run's numbers."""
-    found = {"python": platform.python_version()}
+    """Versions of Python, of `lsp`, and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version(), "lsp": packaging.version()}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

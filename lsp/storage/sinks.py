@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lsp.config import ConfigError
+from lsp.config import ConfigError, packaging
+from lsp.storage.metrics import mean_of_said
 
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
@@ -82,7 +83,7 @@ def check(track: Sequence[str]) -> None:
     for name in track:
         package = PACKAGES.get(name)
         if package is not None and importlib.util.find_spec(package) is None:
-            raise ConfigError(f"--track={name} needs the package {package}: pip install 'lsp[track]'")
+            raise ConfigError(f"--track={name} needs the package {package}: {packaging.install('track')}")
 
 
 def make(track: Sequence[str], run_dir: Path, config: Mapping[str, Any], step: int) -> list[Sink]:
@@ -99,11 +100,9 @@ def make(track: Sequence[str], run_dir: Path, config: Mapping[str, Any], step: i
 
 
 def scalars_of(record: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """The numbers of a line of metrics or of an evaluation, by tag; of a number an episode the mean."""
-    found = {}
-    for name, value in record.items():
-        if isinstance(value, list) and value and name not in ("seeds", "returns"):
-            value = sum(value) / len(value)
-        if isinstance(value, int | float) and name != "step":
-            found[f"{prefix}/{name}"] = float(value)
-    return found
+    """The numbers of a line of metrics or of an evaluation, by tag; of lists the mean over the episodes that say it.
+
+    What nobody says is left out: the writers would make NaN, or an error, of it.
+    """
+    numbers = {name: mean_of_said(value) for name, value in record.items() if name not in ("step", "seeds", "returns")}
+    return {f"{prefix}/{name}": number for name, number in numbers.items() if number is not None}

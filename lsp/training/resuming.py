@@ -40,7 +40,7 @@ class Resumable(NamedTuple):
     folders: dict[int, Path]  # of the seeds that did not fail
     alone: bool  # whether this is a single run
     step: int  # of the newest checkpoint that all have
-    changed: dict[Path, dict[str, Any]]  # documents that are to be written once the checkpoints are loaded
+    documents: dict[Path, dict[str, Any]]  # of the runs, to be written once the checkpoints are loaded
 
 
 def find(folder: Path, overrides: Mapping[str, Any]) -> Resumable:
@@ -60,11 +60,10 @@ def find(folder: Path, overrides: Mapping[str, Any]) -> Resumable:
     folders = {config.seed: each for each, config in sorted(configs.items(), key=lambda item: item[1].seed)}
     config = _common_config(folders, configs)
     step = _common_step(folder, list(folders.values()))
-    changed = {each: document for each, document in alive.items() if overrides or "failed" in document}
-    for each, document in changed.items():
+    for each, document in alive.items():
         document.pop("failed", None)
         document["config"] = to_dict(configs[each])
-    return Resumable(config, folders, not several, step, changed)
+    return Resumable(config, folders, not several, step, alive)
 
 
 def _common_config(folders: Mapping[int, Path], configs: Mapping[Path, Config]) -> Config:

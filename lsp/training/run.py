@@ -72,10 +72,8 @@ class Run:
         self._evaluator = evaluator.reseeded(env_seeds(self.config, "evaluate", self.config.evaluation.episodes))
 
     def open(self) -> Outputs:
-        """The run's files, open; the clock starts."""
-        outputs = Outputs(self.dir, self.config, self.seed.step)
-        self._began = time.perf_counter()
-        return outputs
+        """The run's files, open."""
+        return Outputs(self.dir, self.config, self.seed.step, self._elapsed)
 
     def note(self, before: int, episodes: Sequence[Episode], early: bool = False) -> None:
         """Take note of a step from `before`, in which `episodes` ended, and of what is due after it.

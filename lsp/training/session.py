@@ -178,8 +178,8 @@ def resume(folder: Path, overrides: Mapping[str, Any]) -> Ending:
     with closing(Session(found.config, found.folders, found.alone, stage)) as session:
         with _hint(session.config):
             session.restore(found.step, loaded)
-        for each, document in found.changed.items():
-            write_document(each, document)
+        for each, document in found.documents.items():
+            write_document(each, provenance.resumed(document, found.step))
         return _train(session)
 
 

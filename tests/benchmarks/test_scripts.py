@@ -91,7 +91,7 @@ def test_our_side_of_the_comparison_with_peers() -> None:
     assert all(float(number) > 0 for number in numbers.split())
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("sbx"), reason="SBX is not installed: pip install 'lsp[peers]'")
+@pytest.mark.skipif(not importlib.util.find_spec("sbx"), reason="SBX is not installed: pip install -e '.[peers]'")
 def test_peers() -> None:
     environment = os.environ | {"PYTHONPATH": str(FOLDER.parent)}
     command = [*PEERS[:2], "--env=Pendulum-v1", *PEERS[3:], "--rounds=1", "--window=10"]

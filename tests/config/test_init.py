@@ -270,6 +270,11 @@ def test_the_least_that_goes_together() -> None:
     assert validate(small) == small
     with pytest.raises(ConfigError, match=r"--learning-starts=129: must be at least 130, the first full batch"):
         validate(dataclasses.replace(small, learning_starts=129))
+    queued = dataclasses.replace(small, executors=ExecutorsConfig(count=2, queue="as-coded"), learning_starts=500)
+    reason = "at least 5130, 5000 transitions that --executors.queue=as-coded holds back, and the first full batch"
+    with pytest.raises(ConfigError, match=f"^--learning-starts=500: must be {reason} "):
+        validate(queued)
+    assert validate(dataclasses.replace(queued, learning_starts=5130))
     with pytest.raises(ConfigError, match=r"--replay.capacity=128: must be at least --block times .*, 130"):
         validate(dataclasses.replace(small, block=65))
 

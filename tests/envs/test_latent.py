@@ -105,7 +105,7 @@ def test_other_shapes_are_the_same_task(run: Path) -> None:
 
 @pytest.mark.skipif(
     importlib.util.find_spec("stable_baselines3") is None,
-    reason="needs Stable-Baselines3: pip install '.[test-peers]'",
+    reason="needs Stable-Baselines3: pip install -e '.[test-peers]'",
 )
 def test_stable_baselines_trains_on_top(run: Path) -> None:
     with warnings.catch_warnings():

@@ -103,7 +103,7 @@ def test_processes_killed_again_and_again(chunk: int) -> None:
 
 def ray_pool(address: str, chunk: int, workers: int) -> Any:
     """A pool on a cluster that is there."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     from lsp.executors.ray import make_ray
 
     config = ExecutorsConfig(
@@ -115,7 +115,7 @@ def ray_pool(address: str, chunk: int, workers: int) -> Any:
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_a_machine_lost(chunk: int) -> None:
     """Three raylets stand for three machines; one goes, and its actors come back on the others."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -213,7 +213,7 @@ def drive(address: str, chunk: int) -> None:
 @pytest.mark.usefixtures("two_machines")
 def test_a_cable_cut_for_two_seconds(chunk: int, tmp_path: Path) -> None:
     """Head and learner on one side of it, the executors on the other."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
     token = tmp_path / "token"
     token.write_text("0123456789abcdef" * 4)
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "PYTHONPATH": str(ROOT)}

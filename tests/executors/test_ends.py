@@ -68,7 +68,7 @@ def contents(path: Path) -> bytes:
 def begin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Session]]:
     """Begins runs of an engine, and looks afterwards whether anything is left of them."""
     if request.param == "ray" and importlib.util.find_spec("ray") is None:
-        pytest.skip("Ray is not installed: pip install 'lsp[ray]'")
+        pytest.skip("Ray is not installed: pip install -e '.[ray]'")
     begun: list[Session] = []
     shared = set(os.listdir(SHARED))
 

@@ -26,7 +26,7 @@ from tests.support.workers import (
     hasten,
 )
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # starting Ray takes half a minute
 
 

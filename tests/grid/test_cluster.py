@@ -12,7 +12,7 @@ from lsp.grid.plan import Grid, GridRun
 from lsp.storage.run_folder import locked
 from tests.support.policies import untrained
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'lsp[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 from lsp.grid import cluster  # it imports Ray
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own

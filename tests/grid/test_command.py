@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lsp.config import Config, to_dict
+from lsp.config import Config, packaging, to_dict
 from lsp.grid import command as grid
 from lsp.storage.run_folder import locked, write_document
 from tests.support.policies import untrained
@@ -83,7 +83,7 @@ def test_without_ray_an_address_is_refused(arguments: list[str], monkeypatch: An
     monkeypatch.delitem(sys.modules, "lsp.grid.cluster", raising=False)
     monkeypatch.delitem(sys.modules, "lsp.executors.ray", raising=False)
     assert grid.main([*arguments, "--address=HOST:6379"], Runner()) == 2
-    assert capsys.readouterr().err.startswith("lsp: error: --address=HOST:6379 needs Ray: pip install 'lsp[ray]'")
+    assert capsys.readouterr().err.startswith(f"lsp: error: --address=HOST:6379 needs Ray: {packaging.install('ray')}")
 
 
 def test_runs_as_a_module() -> None:

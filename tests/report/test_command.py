@@ -1,5 +1,6 @@
 """The report of real and made-up runs: what it prints and writes, and how it refuses."""
 
+import json
 import re
 import subprocess
 import sys
@@ -166,6 +167,16 @@ def test_reader_that_leaves_early(runs: Path) -> None:
     script = f"{sys.executable} -u -m lsp.report {runs} --no-plot | true"
     result = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stderr == ""
+
+
+def test_what_is_left_out_or_failed_is_told(runs: Path, capsys: Any) -> None:
+    (runs / "base1" / "eval.jsonl").write_text("")
+    document = json.loads((runs / "other0" / "config.json").read_text())
+    (runs / "other0" / "config.json").write_text(json.dumps(document | {"failed": "loss is not finite"}))
+    assert report.main([str(runs), "--no-plot"]) == 0
+    out = capsys.readouterr().out
+    assert f"note: left out: {runs / 'base1'} has nothing to report yet: eval.jsonl holds no evaluation\n" in out
+    assert "note: failed: other0: loss is not finite\n" in out
 
 
 def test_growth_is_explained(tmp_path: Path, capsys: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lsp.config import ConfigError
-from lsp.report.groups import SeedGroup, group_by_seed
+from lsp.report.groups import SeedGroup, group_by_seed, short_names
 from lsp.report.runs import read_all
 from tests.support.folders import write_run
 
@@ -87,3 +87,73 @@ def test_other_versions(tmp_path: Path) -> None:
     assert [len(group.runs) for group in grouped(tmp_path)] == [2]
     (new / "config.json").write_text(json.dumps({"config": config | {"seed": 1, "news": "yes"}}))
     assert [group.label for group in grouped(tmp_path)] == ["sac_lsp, news=unset", "sac_lsp, news=yes"]
+
+
+def test_folders_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    """By as much of their paths as it takes, and no more."""
+    many = {"utd": 2.0, "gamma": 0.5, "n_step": 2}
+    for i, name in enumerate(("x/a", "y/a", "y/b")):
+        write_run(tmp_path / name, [1.0], block=i + 1, **(many if i else {}))
+    runs = read_all([tmp_path / "x", tmp_path / "y"], "sampled")
+    assert [group.label for group in group_by_seed(runs)] == ["sac_lsp, x/a", "sac_lsp, y/a", "sac_lsp, b"]
+
+
+def test_a_sweep_is_called_by_the_folder_of_its_seeds(tmp_path: Path) -> None:
+    other = {"utd": 2.0, "gamma": 0.5, "n_step": 2, "block": 2}
+    for name, fields in (("one", {}), ("two", other)):
+        for seed in range(2):
+            write_run(tmp_path / name / f"seed_{seed}", [1.0], seed=seed, **fields)
+    runs = read_all([tmp_path], "sampled")
+    assert [group.label for group in group_by_seed(runs)] == ["sac_lsp, one", "sac_lsp, two"]
+
+
+def test_seeds_that_differ_by_more_are_called_by_their_own_folders(tmp_path: Path) -> None:
+    other = {"utd": 2.0, "gamma": 0.5, "n_step": 2, "block": 2}
+    for seed, fields in enumerate(({}, other)):
+        write_run(tmp_path / "many" / f"seed_{seed}", [1.0], seed=seed, **fields)
+    assert [group.label for group in grouped(tmp_path / "many")] == ["sac_lsp, seed_0", "sac_lsp, seed_1"]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (["", "/home/anna/runs/skill"], ["none", "skill"]),
+        (["/home/anna/runs/skill", "/home/ben/runs/skill"], ["anna/runs/skill", "ben/runs/skill"]),
+        (["runs/skill", "runs/other"], ["runs/skill", "runs/other"]),
+        (["~/runs/a", r"C:\\Users\\anna\\b"], ["a", "b"]),
+        (["/a", "/b"], ["a", "b"]),
+    ],
+)
+def test_labels_show_no_paths(values: list[str], shown: list[str], tmp_path: Path) -> None:
+    found = labels(tmp_path, *({"from_layers": value} for value in values))
+    assert found == [f"sac_lsp, from_layers={text}" for text in shown]
+
+
+def test_paths_inside_of_values(tmp_path: Path) -> None:
+    kwargs = ['{"xml": "/home/anna/one.xml"}', '{"xml": "/home/anna/two.xml"}']
+    found = labels(tmp_path, *({"env_kwargs": value} for value in kwargs))
+    assert found == ['sac_lsp, env_kwargs={"xml": "one.xml"}', 'sac_lsp, env_kwargs={"xml": "two.xml"}']
+
+
+def test_labels_never_collide(tmp_path: Path) -> None:
+    """Numbers that are the same in six digits are not the same; nor is no field the same as one that is called so."""
+    assert labels(tmp_path, {"gamma": 0.9900001}, {"gamma": 0.9900002}) == [
+        "sac_lsp, gamma=0.9900001", "sac_lsp, gamma=0.9900002"
+    ]  # fmt: skip
+    a, b = (write_run(tmp_path / "x" / name, [1.0], from_layers="unset") for name in "ab")
+    document = json.loads((b / "config.json").read_text())
+    del document["config"]["from_layers"]
+    (b / "config.json").write_text(json.dumps(document))
+    assert [group.label for group in group_by_seed(read_all([a, b], "sampled"))] == ["sac_lsp, a", "sac_lsp, b"]
+
+
+def test_short_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert short_names([Path("."), Path("a/b"), Path("c/../d/b")]) == [tmp_path.name, "a/b", "d/b"]
+
+
+def test_labels_of_published_runs_show_no_machine() -> None:
+    folder = Path(__file__).parents[2] / "runs" / "published"
+    groups = group_by_seed(read_all([folder], "sampled"))
+    assert len({(group.env, group.label) for group in groups}) == len(groups) > 15
+    assert not [group.label for group in groups if "/tmp" in group.label or "=/" in group.label]

@@ -1,12 +1,16 @@
 """Run folders become arrays, whatever state they are in; the final score is of the policy trained last."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lsp.config import ConfigError
 from lsp.report.runs import read, read_all
+from lsp.storage import metrics
 from tests.support.folders import write_run
 
 
@@ -109,3 +113,119 @@ def test_final_window_of_layers(tmp_path: Path, at: list[int], counted: list[int
     assert run.window == len(counted)
     assert run.final(run.returns) == np.mean([2.0**i for i in counted])
     assert run.growths.tolist() == sorted({step for step in at if at.count(step) > 1})
+
+
+def empty_evaluations(folder: Path) -> None:
+    (folder / "eval.jsonl").write_text("")
+
+
+def torn_evaluations(folder: Path) -> None:
+    (folder / "eval.jsonl").write_text('{"step":1000,"protocol":"sam')
+
+
+def no_evaluations(folder: Path) -> None:
+    (folder / "eval.jsonl").unlink()
+
+
+def unreadable_configuration(folder: Path) -> None:
+    (folder / "config.json").write_text('{"config": {"env"')
+
+
+def no_configuration(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def a_file_of_zeros(folder: Path) -> None:
+    (folder / "metrics.jsonl").write_bytes(bytes(64) + b"\n")
+
+
+BREAKS = [
+    (empty_evaluations, "has nothing to report yet"), (torn_evaluations, "has nothing to report yet"),
+    (no_evaluations, "has nothing to report yet"), (unreadable_configuration, "config.json is not JSON"),
+    (no_configuration, "is not a run: there is no config.json in it"), (a_file_of_zeros, "metrics.jsonl:1: not JSON"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("break_it", "reason"), BREAKS)
+def test_one_of_several_is_left_out(break_it: Callable[[Path], None], reason: str, tmp_path: Path) -> None:
+    """Wherever it stands, and told; alone it is an error."""
+    runs = [write_run(tmp_path / name, [1.0], seed=seed) for seed, name in enumerate("abc")]
+    break_it(runs[0])
+    for given in (runs, runs[::-1], [*runs[1:], *runs]):
+        told: list[str] = []
+        found = read_all(given, "sampled", leave_out=told.append)
+        assert {run.config["seed"] for run in found} == {1, 2}
+        (problem,) = told
+        assert str(runs[0]) in problem
+        assert reason in problem
+    with pytest.raises(ConfigError, match=reason):
+        read_all(runs[:1], "sampled")
+    assert len(read_all(runs, "sampled")) == 2
+
+
+def test_a_seed_with_nothing_yet_is_left_out(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / "many" / f"seed_{seed}", [1.0], seed=seed)
+    no_evaluations(tmp_path / "many" / "seed_1")
+    told: list[str] = []
+    runs = read_all([tmp_path / "many"], "sampled", leave_out=told.append)
+    assert ([run.config["seed"] for run in runs], len(told)) == ([0, 2], 1)
+
+
+def test_as_a_shell_lists_a_folder(tmp_path: Path) -> None:
+    """`runs/*` also names the picture that the last report left there; a name that does not exist is a slip."""
+    write_run(tmp_path / "a", [1.0])
+    (tmp_path / "report.png").touch()
+    (tmp_path / "empty").mkdir()
+    told: list[str] = []
+    assert len(read_all(sorted(tmp_path.iterdir()), "sampled", leave_out=told.append)) == 1
+    assert [Path(problem.split(" is not a run")[0]).name for problem in told] == ["empty", "report.png"]
+    with pytest.raises(ConfigError, match="no-such is not a run: there is no such folder"):
+        read_all([tmp_path / "a", tmp_path / "no-such"], "sampled")
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    for seed, name in enumerate("abc"):
+        no_evaluations(write_run(tmp_path / name, [1.0], seed=seed))
+    with pytest.raises(ConfigError, match=r"a has nothing to report yet: .* \(and 2 more like it\)$"):
+        read_all([tmp_path], "sampled")
+
+
+def test_a_protocol_that_some_lack(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [1.0], seed=0)
+    write_run(tmp_path / "b", [1.0], seed=1, protocols=("sampled", "mode"))
+    told: list[str] = []
+    assert [run.folder.name for run in read_all([tmp_path], "mode", leave_out=told.append)] == ["b"]
+    assert "was not evaluated with --protocol=mode" in told[0]
+
+
+def test_wall_clock_counts_to_the_end(tmp_path: Path) -> None:
+    """What came after the last line of metrics, such as the last evaluation, is noted when a run ends."""
+    folder = write_run(tmp_path / "a", [1.0, 2.0])
+    document = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(document | {"seconds": 10.0}))
+    run = read(folder, "sampled")
+    assert (run.seconds, run.steps_per_second) == (10.0, 200.0)
+    assert read(folder, "sampled", until=1000).seconds == 2.0
+    (folder / "config.json").write_text(json.dumps(document | {"seconds": 1.0}))  # of the session before this one
+    assert read(folder, "sampled").seconds == 4.0
+    (folder / "metrics.jsonl").write_text("")
+    (folder / "config.json").write_text(json.dumps(document | {"seconds": 10.0}))
+    assert read(folder, "sampled").steps_per_second == 200.0
+
+
+def test_what_only_some_episodes_say(tmp_path: Path) -> None:
+    """Averaged over those that say it; where nobody does, it is not known."""
+    folder = write_run(tmp_path / "a", [1.0] * 4)
+    lines = metrics.read(folder / "eval.jsonl")
+    said: list[Any] = [[None, None], [True, None, False, True], None, [None, True]]
+    with (folder / "eval.jsonl").open("w") as stream:
+        for line, success in zip(lines, said, strict=True):
+            speed = {"info/x_velocity": [None, 0.5, float("nan")]}
+            stream.write(json.dumps(line | {"success": success} | speed) + "\n")
+    run = read(folder, "sampled")
+    np.testing.assert_allclose(run.successes, [np.nan, 2 / 3, np.nan, 1.0])
+    np.testing.assert_allclose(run.speeds, 0.5)
+    assert run.final(run.successes) == 1.0
+    assert run.final(run.speeds) == 0.5
+    assert np.isnan(run.final(np.full(4, np.nan)))

@@ -168,3 +168,21 @@ def test_a_device_that_is_full(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="No space left"):
             lines.write({"step": 1})
         assert lines.offset() == lines.truncate(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "mean"),
+    [
+        ([True, False, None, True], 2 / 3), ([None, 0.0, None], 0.0), ([None, None], None), ([], None), (None, None),
+        ([1.0, math.nan, 3.0], 2.0), ([math.nan], None), ([math.inf, 1.0], math.inf), (2, 2.0), (True, 1.0),
+        ("a", None), (["a", 2.0], 2.0), ([[1, 2], 5], 5.0), (np.float32(0.5), 0.5), (np.array([1.0, np.nan]), 1.0),
+        ([np.float32(2), np.bool_(False), np.int64(4)], 2.0), ((1, 3), 2.0), ({"a": 1}, None),
+    ],
+)  # fmt: skip
+def test_the_mean_of_those_that_say_it(value: Any, mean: float | None) -> None:
+    """Absent is neither 0 nor an error."""
+    assert metrics.mean_of_said(value) == (mean if mean is None else pytest.approx(mean))
+
+
+def test_a_diverged_number_is_no_absent_one() -> None:
+    assert math.isnan(metrics.mean_of_said(math.nan))  # type: ignore[arg-type]

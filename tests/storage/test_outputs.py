@@ -9,6 +9,7 @@ import pytest
 from lsp.config import Config
 from lsp.storage import metrics, sinks
 from lsp.storage.outputs import Outputs
+from lsp.storage.run_folder import read_document, write_document
 
 
 def test_lines_go_to_their_files_and_a_small_support_is_told_once(
@@ -63,3 +64,13 @@ def test_records_and_sinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert [step for step, _ in sturdy.seen] == [1, 2, 3, 4]
     assert (fragile.closed, sturdy.closed) == (False, True)
     assert capsys.readouterr().err == "Fragile failed and is left out from now on: no network\n"
+
+
+def test_the_end_of_a_session_is_noted(tmp_path: Path) -> None:
+    """In `config.json`, when everything is written; where that cannot be, the session ends all the same."""
+    write_document(tmp_path / "run", {"config": {}})
+    with closing(Outputs(tmp_path / "run", Config(), 0, clock=lambda: 12.3456)):
+        assert "seconds" not in read_document(tmp_path / "run")
+    assert read_document(tmp_path / "run")["seconds"] == 12.346
+    with closing(Outputs(tmp_path / "no-document", Config(), 0, clock=lambda: 1.0)):
+        pass

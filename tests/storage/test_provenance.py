@@ -4,13 +4,16 @@ import json
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from lsp.config import ConfigError, packaging
 from lsp.storage import provenance
+from lsp.storage.run_folder import read_document, write_document
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -36,6 +39,7 @@ def test_versions() -> None:
     assert versions["jax"] == jax.__version__
     assert versions["numpy"] == np.__version__
     assert set(provenance.PACKAGES) < set(versions)
+    assert versions["lsp"] == packaging.version()
 
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +52,29 @@ def test_description_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
     described = provenance.describe()
     assert json.loads(json.dumps(described)) == described
     assert described["command"] == ["run.py", "--seed=3", "--name=a b"]
-    assert described.keys() == {"format", "command", "versions", "git", "platform"}
+    assert described.keys() == {"format", "command", "versions", "git", "platform", "sessions"}
+    (session,) = described["sessions"]
+    assert (session["step"], session["command"], session["git"]) == (0, described["command"], described["git"])
+    assert abs(datetime.fromisoformat(session["date"]) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_every_session_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run is resumed twice; one of a version that kept no list begins with its first command."""
+    monkeypatch.setattr(sys, "argv", ["/somewhere/lsp/run.py", "--resume=runs/a", "--steps=9"])
+    for document in (provenance.describe(), {"command": ["run.py"], "git": "abc", "config": {}}):
+        twice = provenance.resumed(provenance.resumed(document, 100), 250)
+        assert [each["step"] for each in twice["sessions"]] == [0, 100, 250]
+        assert twice["sessions"][0]["command"] == document["command"]
+        assert twice["sessions"][2]["command"] == ["run.py", "--resume=runs/a", "--steps=9"]
+        assert {**twice, "sessions": 0} == {**document, "sessions": 0}
+
+
+def test_the_end_is_noted(tmp_path: Path) -> None:
+    write_document(tmp_path / "run", {"config": {"steps": 3}, "seconds": 1.5})
+    provenance.ended(tmp_path / "run", 2.25)
+    assert read_document(tmp_path / "run") == {"config": {"steps": 3}, "seconds": 2.25}
+    with pytest.raises(ConfigError, match="is not a run"):
+        provenance.ended(tmp_path / "no-run", 1.0)
 
 
 def test_outside_git(installed: Path) -> None:

@@ -125,7 +125,8 @@ def test_the_configuration_is_kept(straight: Path) -> None:
     config = cli.parse(command(straight, **WHOLE)).config
     assert run_folder.read_config(straight) == config
     document = json.loads((straight / "config.json").read_text())
-    assert document.keys() == {"config", "command", "versions", "git", "platform", "format"}
+    assert document.keys() == {"config", "command", "versions", "git", "platform", "format", "sessions", "seconds"}
+    assert document["seconds"] > metrics.read(straight / "metrics.jsonl")[-1]["seconds"]
 
 
 def test_evaluation_changes_nothing(straight: Path, tmp_path: Path) -> None:
@@ -145,7 +146,9 @@ def test_a_longer_run_is_the_longer_run(straight: Path, tmp_path: Path) -> None:
     assert session.resume(folder, {"steps": 150, "evaluation.every": 60})
     after = json.loads((folder / "config.json").read_text())
     assert after["config"] == before["config"] | {"steps": 150, "evaluation.every": 60}
-    assert {**after, "config": 0} == {**before, "config": 0}
+    assert {**after, "config": 0, "sessions": 0, "seconds": 0} == {**before, "config": 0, "sessions": 0, "seconds": 0}
+    assert [each["step"] for each in after["sessions"]] == [0, 100]
+    assert after["seconds"] > before["seconds"]
     assert [line["step"] for line in metrics.read(folder / "eval.jsonl")] == [120, 120, 150, 150]
     assert records(folder / "metrics.jsonl") == records(straight / "metrics.jsonl")[:3]
     state = snapshot(newest(folder) / "learner")
