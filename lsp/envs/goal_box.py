@@ -47,7 +47,7 @@ class GoalBoxEnv(BoxEnv):
                 break
         return observation, reward, terminated, truncated, info
 
-    def _reader(self, space: spaces.Space[Any]) -> Reader:
+    def _make_reader(self, space: spaces.Space[Any]) -> Reader:
         return Reader(space, KEYS)
 
     def _width(self, space: spaces.Space[Any]) -> int:
