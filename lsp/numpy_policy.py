@@ -122,12 +122,14 @@ class NumpyPolicy:
     def _flat(self, observation: Any) -> Any:
         """What the environment gives as observation, with any leading axes, as vectors; what is a vector as it is."""
         parts = self.description.get("observation", [])
-        if not any(part["path"] for part in parts):
+        if not any(part["path"] for part in parts) and not isinstance(observation, Mapping):
             shape = tuple(parts[0]["shape"]) if parts else ()
             if len(shape) < 2 or np.shape(observation)[-len(shape) :] != shape:
                 return observation
         elif not isinstance(observation, Mapping | tuple):
             return observation
+        if not parts and isinstance(observation, Mapping):
+            raise ValueError("observation: a dict, and not of boxes alone: gymnasium.spaces.flatten makes it a vector")
         vectors = []
         for part in parts:
             value = observation

@@ -150,6 +150,12 @@ def test_observations_as_the_environment_gives_them(parts: Any, own: Any, rng: n
         np.testing.assert_array_equal(policy(s), plain(s))
 
 
+def test_a_dict_that_numbers_cannot_be_read_from(rng: np.random.Generator) -> None:
+    _, _, policy = make("modern", 2, rng)
+    with pytest.raises(ValueError, match="flatten makes it a vector"):
+        policy({"gear": 1})
+
+
 def test_keys(rng: np.random.Generator) -> None:
     _, _, policy = make("modern", 2, rng)
     s = rng.normal(size=S)

@@ -1,6 +1,5 @@
 """The one wrapper between `lsp` and an environment: float32 vectors out, actions in [-1, 1] in, faults made plain."""
 
-import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +13,6 @@ from lsp.envs import checks
 from lsp.envs.checks import LARGEST, Misfit
 from lsp.envs.flatten import Part, Reader
 from lsp.envs.guest import Guest, seed_generators
-
-TRUTHS = (bool, np.bool_)
 
 
 class EnvironmentFault(Fault):
@@ -48,7 +45,9 @@ class BoxEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         self._reshapes = len(inner.shape) != 1
         self._action_dtype = inner.dtype
         self._options: dict[str, Any] | None = None  # what its reset gets where nobody gave any
-        self._read = self._reader(env.observation_space)
+        self._reader = self._make_reader(env.observation_space)
+        plain = type(self)._observation is BoxEnv._observation
+        self._observed = self._reader.read if plain else self._observation  # spares a call at each step
         self.action_space = Box(-1.0, 1.0, self._low.shape, np.float32)
         self.observation_space = Box(-np.inf, np.inf, (self._width(env.observation_space),), np.float32)
 
@@ -89,23 +88,26 @@ class BoxEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         if type(result) is not tuple or len(result) != 5:
             result = checks.step_result(result)
         raw, reward, terminated, truncated, info = result
-        number = float(reward) if isinstance(reward, float) else math.nan
-        if not -LARGEST <= number <= LARGEST:  # as NaN is not, either
-            number = checks.number("reward", reward)
-        if type(terminated) not in TRUTHS:
+        if type(reward) is not float or not -LARGEST <= reward <= LARGEST:  # as NaN is not, either
+            reward = checks.number("reward", reward)
+        if type(terminated) is not bool:
             terminated = checks.truth("terminated", terminated)
-        if type(truncated) not in TRUTHS:
+        if type(truncated) is not bool:
             truncated = checks.truth("truncated", truncated)
-        if type(info) is not dict or not checks.has_text_keys(info):
+        try:
+            "".join(info)  # the cheapest test of whether all keys are text
+        except TypeError:
             info = checks.info(info)
-        return self._observation(raw), number, bool(terminated), bool(truncated), info
+        if type(info) is not dict:
+            info = checks.info(info)
+        return self._observed(raw), reward, terminated, truncated, info
 
     @property
     def parts(self) -> list[Part]:
         """Where the boxes of the environment's own observation are in what agents see, in order."""
         width = self.observation_space.shape
         assert width is not None
-        return [part for part in self._read.parts if part.place.stop <= width[0]]
+        return [part for part in self._reader.parts if part.place.stop <= width[0]]
 
     def render(self) -> Any:
         """What the environment draws."""
@@ -137,18 +139,18 @@ class BoxEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
                 return self._try_reset(seed, None)
             raise self._raised(error, "in reset", checks.RESET) from error
 
-    def _reader(self, space: Space[Any]) -> Reader:
+    def _make_reader(self, space: Space[Any]) -> Reader:
         """What makes vectors of observations."""
         return Reader(space)
 
     def _width(self, space: Space[Any]) -> int:
         """Numbers in an observation as agents see it, S."""
         del space
-        return self._read.size
+        return self._reader.size
 
     def _observation(self, raw: Any) -> np.ndarray:
         """What agents see of an observation, f32[S]. Raises Misfit."""
-        return self._read(raw)
+        return self._reader.read(raw)
 
     def _misfit(self, error: Misfit, cause: str = "") -> EnvironmentFault:
         wanted = f"; {error.wanted}" if error.wanted else ""

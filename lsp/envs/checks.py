@@ -3,6 +3,7 @@
 The callers test for the usual types first, for these functions run at every step.
 """
 
+import math
 import os
 import traceback
 from collections.abc import Mapping
@@ -29,14 +30,14 @@ class Misfit(ValueError):
 
 def number(name: str, value: Any) -> float:
     """The one real number that `value` is or holds, which float32 must hold as well."""
-    found = _plain(value)
+    found = value if isinstance(value, float) else _plain(value)  # the usual types first: NumPy's float64 is one
     if not isinstance(found, Real):
         raise Misfit(f"{name} {shown(value)}", "it must be one number")
     try:
         converted = float(found)
     except OverflowError:
         raise Misfit(f"{name} {shown(value)}", _beyond()) from None
-    if not np.isfinite(converted):
+    if not math.isfinite(converted):
         raise Misfit(f"{name} {converted}")
     if abs(converted) > LARGEST:
         raise Misfit(f"{name} {converted}", _beyond())
@@ -49,6 +50,8 @@ def _beyond() -> str:
 
 def truth(name: str, value: Any) -> bool:
     """The one truth value that `value` is or holds; a number is true unless it is 0."""
+    if type(value) is np.bool_:  # as is usual, too
+        return bool(value)
     found = _plain(value)
     if not isinstance(found, Real) or found != found:  # NaN
         raise Misfit(f"{name} {shown(value)}", "it must be True or False")
@@ -85,15 +88,6 @@ def info(value: Any) -> dict[str, Any]:
     items = dict(value)
     own = {key: items.pop(key) for key in list(items) if isinstance(key, str)}
     return {shown(key): items[key] for key in items} | own
-
-
-def has_text_keys(value: dict[Any, Any]) -> bool:
-    """Whether all keys are text, at the price of one join."""
-    try:
-        "".join(value)
-    except TypeError:
-        return False
-    return True
 
 
 def step_result(result: Any) -> tuple[Any, ...]:

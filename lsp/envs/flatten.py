@@ -8,6 +8,7 @@ plain dict. Inside of a `Dict`, a `Discrete` is one-hot, a `MultiDiscrete` sever
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -102,17 +103,18 @@ class Reader:
         for path, leaf in found:
             self.parts.append(Part(path, leaf, slice(self.size, self.size + _size(leaf))))
             self.size += _size(leaf)
-        self._shape = self.parts[0].space.shape if isinstance(space, spaces.Box) else None  # of the usual case
+        plain = isinstance(space, spaces.Box) and len(space.shape) == 1
+        self._shape = space.shape if plain else None  # of the usual case
 
-    def __call__(self, raw: Any) -> np.ndarray:
+    def read(self, raw: Any) -> np.ndarray:
         """The vector, which shares no memory with `raw`. Raises Misfit."""
         try:
             # Compared by what is cheap. A copy, always: some environments return the same array again and again.
             if type(raw) is np.ndarray and raw.shape == self._shape and raw.dtype.kind == "f":
-                vector = np.array(raw, np.float32).ravel()
+                vector = raw.astype(np.float32)
             else:
                 vector = self._assembled(raw)
-            if math.isfinite(vector.dot(vector)):
+            if isfinite(vector.dot(vector)):
                 return vector
         except (RuntimeWarning, FloatingPointError):  # where someone made errors of warnings
             with np.errstate(all="ignore"):
@@ -136,7 +138,7 @@ class Reader:
         value = float(_numbers(part, _look_up(raw, part.path)).ravel()[index])
         entry = f"entry {index}{f' of {part.name}' if part.path else ''} is"
         count = f"{len(entries)} of {self.size} observation entries"
-        if math.isfinite(value):
+        if isfinite(value):
             limit = f"float32, in which training computes, holds numbers up to {LARGEST:.3g}: scale it down"
             return Misfit(f"{count} beyond float32 ({entry} {value})", limit)
         return Misfit(f"{count} not finite ({entry} {value})")

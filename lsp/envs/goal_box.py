@@ -120,7 +120,7 @@ class GoalBoxEnv(BoxEnv):
         beside = reward - of_goal
         return beside if not abs(beside) <= ROUNDING * max(abs(reward), abs(of_goal)) else 0.0
 
-    def _reader(self, space: spaces.Space[Any]) -> Reader:
+    def _make_reader(self, space: spaces.Space[Any]) -> Reader:
         return Reader(space, KEYS)
 
     def _width(self, space: spaces.Space[Any]) -> int:

@@ -27,7 +27,7 @@ def split_limit(maker: Callable[..., Any], kwargs: Mapping[str, Any]) -> tuple[d
     return arguments, limit
 
 
-def construct(cls: type[AnyEnv], arguments: Mapping[str, Any], kwargs: Mapping[str, Any]) -> AnyEnv:
+def construct(cls: Any, arguments: Mapping[str, Any], kwargs: Mapping[str, Any]) -> AnyEnv:
     """Call a constructor with `arguments`, or with the time limit, too, if its `**kwargs` turn out to go to one for it.
 
     As those of a wrapper may, that makes what it wraps.

@@ -115,11 +115,6 @@ def test_info() -> None:
         checks.info([1])
 
 
-def test_text_keys() -> None:
-    assert checks.has_text_keys({"a": 1, "": 2, np.str_("b"): 3})
-    assert not checks.has_text_keys({"a": 1, 2: 2})
-
-
 @pytest.mark.parametrize(
     ("result", "what", "wanted"),
     [
