@@ -177,15 +177,26 @@ class Lying(gymnasium.Env[Any, Any]):
     """From the call number `at` on, it does what `what` says; before that it is an honest toy of `limit` steps.
 
     Calls are counted over all episodes, from 1, those of `step` and of `reset` each by themselves. So in the first
-    episode `at=1` is the first step, and `at=limit` the last. `what` of another call than `step` is told there.
+    episode `at=1` is the first step, and `at=limit` the last. `what` of another call than `step` is told there. `only`
+    is the number of the one that lies among those that a process makes, from 0 and since `made` was last put back.
     """
+
+    made: ClassVar[int] = 0
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
     observation_space = Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float32)
     action_space = Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
 
-    def __init__(self, what: str = "honest", at: int = 1, limit: int = 20, render_mode: str | None = None) -> None:
-        self.lie = (WRONG | RIGHT)[what]
+    def __init__(
+        self,
+        what: str = "honest",
+        at: int = 1,
+        limit: int = 20,
+        only: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        self.lie = (WRONG | RIGHT)[what if only in (None, Lying.made) else "honest"]
+        Lying.made += 1
         self.at, self.limit, self.render_mode = at, limit, render_mode
         self.calls = {"__init__": at - 1, "reset": 0, "step": 0, "close": at - 1}
         self.steps = 0  # in this episode
