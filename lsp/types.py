@@ -157,8 +157,8 @@ class Episode(NamedTuple):
     episode_return: float  # undiscounted sum of raw rewards
     length: int  # environment steps
     terminated: bool  # true where the task ended it, False at a time limit
-    info: dict[str, float]  # means over the episode of scalar `info` terms, such as forward speed
-    success: float | None = None  # 1 where its last step met the goal, else 0; None of tasks that do not say
+    info: dict[str, float]  # of each scalar `info` term, such as forward speed, the mean over the steps that said it
+    success: float | None = None  # 1 where it met the task when it last said so, 0 where not; None: it never said
     layer_return: float | None = None  # sum of the rewards of `--layer-rewards`; None where they were the raw ones
 
 

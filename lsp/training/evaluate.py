@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsp.executors.episodes import EpisodeMeter
+from lsp.executors.episodes import EpisodeMeter, record_of
 from lsp.types import Agent, Array, Episode, Key, Params
 
 MAX_EPISODE_STEPS = 100_000
@@ -57,24 +57,14 @@ class Evaluator:
         other._seeds = list(seeds)
         return other
 
-    def __call__(self, params: Params, key: Key) -> list[dict[str, Any]]:
-        """Run every protocol; one record each: return, length, termination, success, `info` means of every episode."""
-        return [self._evaluate(protocol, params, key) for protocol in self._act]
+    def __call__(self, params: Params, key: Key, says_success: bool = False) -> list[dict[str, Any]]:
+        """Run every protocol; one record each, as `record_of` makes it of the episodes."""
+        return [self._evaluate(protocol, params, key, says_success) for protocol in self._act]
 
-    def _evaluate(self, protocol: str, params: Params, key: Key) -> dict[str, Any]:
+    def _evaluate(self, protocol: str, params: Params, key: Key, says_success: bool) -> dict[str, Any]:
         began = time.perf_counter()
         episodes = self._run(self._act[protocol], params, key)
-        record: dict[str, Any] = {
-            "protocol": protocol,
-            "return": float(np.mean([episode.episode_return for episode in episodes])),
-            "returns": [episode.episode_return for episode in episodes],
-            "lengths": [episode.length for episode in episodes],
-            "terminated": [episode.terminated for episode in episodes],
-        }
-        if episodes[0].success is not None:
-            record["success"] = [episode.success for episode in episodes]
-        for name in episodes[0].info:
-            record[f"info/{name}"] = [episode.info.get(name, float("nan")) for episode in episodes]
+        record = {"protocol": protocol} | record_of(episodes, says_success)
         return record | {"seeds": self._seeds, "evaluation_seconds": time.perf_counter() - began}
 
     def _run(self, act: Callable[..., Array], params: Params, key: Key) -> list[Episode]:

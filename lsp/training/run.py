@@ -12,7 +12,7 @@ import numpy as np
 
 from lsp.config import Config, stages, to_dict
 from lsp.executors import factory
-from lsp.executors.episodes import summarize
+from lsp.executors.episodes import any_says_success, summarize
 from lsp.storage import checkpoint, layer_files
 from lsp.storage.outputs import Outputs
 from lsp.training import divergence, growth, resuming
@@ -56,6 +56,7 @@ class Run:
         """
         self.config, self.dir, self.seed, self.stage, self._loop = config, run_dir, seed, stage, loop
         self.recent: list[Episode] = []  # since the last line of metrics
+        self._says_success = False  # whether any episode so far said if it met the task
         self._seconds = 0.0  # of earlier sessions of this run
         self._began = time.perf_counter()
         self.use(evaluator)
@@ -78,6 +79,7 @@ class Run:
         config, step = self.config, self.seed.step
         evaluations: list[dict[str, Any]] = []
         self.recent += episodes
+        self._says_success = self._says_success or any_says_success(episodes)
         if crossed(before, step, config.log_every):
             self._require_sound()
             outputs.write_metrics(self._metrics_line())
@@ -124,7 +126,7 @@ class Run:
         seed = self.seed
         line = {"step": seed.step, "updates": seed.updates, "seconds": round(self._elapsed(), 3)}
         line |= {"layer": len(self.stage.layers), "dropped": self.stage.dropped}
-        line |= {"episodes": len(self.recent)} | summarize(self.recent) | self._loop.metrics(seed)
+        line |= {"episodes": len(self.recent)} | summarize(self.recent, self._says_success) | self._loop.metrics(seed)
         return line | seed.executors.stats()
 
     def _require_sound(self) -> None:
@@ -146,7 +148,8 @@ class Run:
         key = stream_key(seed.root, Stream.EVALUATE, seed.step)
         now = {"step": seed.step, "updates": seed.updates, "layer": len(self.stage.layers)}
         params = self._loop.device.actor_params_of(seed.index)
-        records = [now | record for record in self._evaluator(params, key)]
+        records = [now | record for record in self._evaluator(params, key, self._says_success)]
+        self._says_success = self._says_success or any("success" in record for record in records)
         for record in records:
             outputs.write_evaluation(record)
         return records
@@ -162,6 +165,7 @@ class Run:
             "stage": growth.to_host(self.stage),
             "loop": self._loop.get_state(self.seed),
             "recent": [list(episode) for episode in self.recent],
+            "says_success": self._says_success,
             "seconds": self._elapsed(),
             "replay_size": size,
             "offsets": outputs.offsets(),
@@ -187,6 +191,7 @@ class Run:
         dumped = checkpoint.restore(filled, arrays, "replay")
         self._loop.set_state(self.seed, host["loop"], RunState(learner, device.load_replay(dumped)))
         self.recent = [Episode(*episode) for episode in host["recent"]]
+        self._says_success = host["says_success"]
         self._seconds = host["seconds"]
         resuming.drop_lines(self.dir, host["offsets"])
         if any(executor["env"] is None for executor in host["loop"]["executors"]["executors"]):
