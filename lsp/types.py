@@ -192,10 +192,17 @@ class Rollout(NamedTuple):
     episodes: Sequence[Episode]  # those that ended meanwhile
 
 
+Choose = Callable[[np.ndarray], ActionSample]
+"""Observations f32[E, S] -> actions for them."""
+
+
 class Executors(Protocol):
     """Where experience comes from."""
 
     spec: EnvSpec
+
+    def set_chooser(self, choose: Choose) -> None:
+        """Whom to ask for actions where an episode began that the caller of `step` could not know of."""
 
     def reset(self) -> np.ndarray:
         """Start every environment; first observations, f32[E, S]."""
