@@ -205,8 +205,9 @@ def stand_apart(connection: Connection) -> None:
     for number in DEAF_TO:
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a terminal may stop those of another group that print
 
-    for descriptor in (int(name) for name in os.listdir("/dev/fd")):
+    for descriptor in map(int, os.listdir("/dev/fd")):
         with contextlib.suppress(OSError):  # that of the listing itself
             os.set_inheritable(descriptor, descriptor <= 2)
 

@@ -34,7 +34,7 @@ class TrainingLoop(Protocol):
         """After each of `seeds` has collected: learn what is due, and choose the next actions."""
 
     def metrics(self, seed: Seed) -> dict[str, float]:
-        """Metrics of a seed's updates since the last call; waits for them. Of none where there were no updates."""
+        """Of a seed since the last call; waits for its updates. The learner's are absent where there were none."""
 
     def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
         """Continue with the next stage of a run: its recipe, and the first `state` of all seeds."""

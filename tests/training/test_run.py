@@ -195,7 +195,7 @@ def test_crossed(interval: int) -> None:
 
 
 class Seldom(Puppet):
-    """Ends the episodes of its first 60 steps by meeting the task in the 5th, and says so then and nothing else ever."""
+    """Meets its task in the 5th step of an episode, and says so then, for 60 steps; and nothing else ever."""
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         self.episode_steps = 0
