@@ -234,15 +234,11 @@ def test_metrics_are_of_the_updates_since_the_last_line() -> None:
     assert line["updates"] == np.mean([0, 1, 2])
     assert line["replay_size"] == loop.step
     assert loop.metrics() == {}
-    weights = []
     for _ in range(100):
         loop.advance()
-        weights.append(np.mean(loop.state.agent.weights))
     line = loop.metrics()
     assert line["updates"] == np.mean(range(3, 303))
     assert line["replay_size"] == CAPACITY
-    assert np.std(weights) > 0.01
-    assert abs(line["weights"] - np.mean(weights)) < 0.5 * np.std(weights)
     assert int(loop.state.agent.updates) == loop.updates
 
 
