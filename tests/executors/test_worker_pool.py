@@ -9,11 +9,11 @@ import pytest
 
 from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault, env_spec
-from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess, make_group
-from lsp.executors.worker_pool import Service, WorkerDied, WorkerFault, WorkerPool, split
+from lsp.executors.worker_pool import Service, WorkerFault, WorkerPool, split
 from lsp.types import ActionSample, Chunk
-from tests.support.workers import maker
+from tests.support.workers import Mortal, maker
+from tests.support.workers import executed as executed
 
 COUNT, STEPS, N_STEP = 5, 23, 3
 MAKER = maker(count=COUNT)
@@ -22,33 +22,6 @@ ACTIONS = [
     ActionSample(values, values + 10)
     for values in np.random.default_rng(1).uniform(-1, 1, (STEPS, COUNT, 2)).astype(np.float32)
 ]
-
-
-class Mortal:
-    """A worker in this process, which dies of what `fatal` says of it: part, incarnation, number of the request."""
-
-    mute = False  # instead of dying it falls silent
-
-    def __init__(self, part: range, incarnation: int, fatal: Callable[[range, int, int, str], bool]) -> None:
-        self.part, self.incarnation, self.fatal, self.requests, self.closed = part, incarnation, fatal, 0, False
-        self.executors = make_group(MAKER, part, incarnation)
-
-    def send(self, request: str, argument: Any = None) -> None:
-        self.request = request, argument
-        self.requests += 1
-
-    def ready(self, seconds: float) -> bool:
-        return not (self.mute and self.fatal(self.part, self.incarnation, self.requests, self.request[0]))
-
-    def receive(self) -> Any:
-        request, argument = self.request
-        if self.closed or self.fatal(self.part, self.incarnation, self.requests, request):
-            self.closed = True
-            raise WorkerDied("died")
-        return getattr(self.executors, request)(*([] if argument is None else [argument]))
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def groups(
@@ -260,20 +233,6 @@ def decode(layer_action: np.ndarray, observation: np.ndarray) -> np.ndarray:
 def chosen(observations: np.ndarray, rng: np.random.Generator) -> ActionSample:
     layer_action = rng.normal(size=(COUNT, 2)).astype(np.float32)
     return ActionSample(decode(layer_action, observations), layer_action)
-
-
-@pytest.fixture
-def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Observation, action, and action of the layer, of every step that any executor makes."""
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    step = Executor.step
-
-    def spying(self: Executor, env_action: np.ndarray, layer_action: np.ndarray) -> Any:
-        found.append((self.observation.copy(), env_action.copy(), layer_action.copy()))
-        return step(self, env_action, layer_action)
-
-    monkeypatch.setattr(Executor, "step", spying)
-    return found
 
 
 @pytest.mark.parametrize("fatal_request", [2, 3, 4, 9, "get_state", "set_reward"])

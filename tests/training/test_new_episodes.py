@@ -15,10 +15,9 @@ from lsp.training.loop import ActAfterUpdates, Loop
 from lsp.training.pipelined import ActBeforeUpdates
 from lsp.training.seed import Seed, StageChange, UpdateBudget
 from lsp.types import ActionSample, Agent, Recipe
-from tests.executors.test_worker_pool import Mortal
-from tests.executors.test_worker_pool import executed as executed
 from tests.support.loops import POINT_MASS, Training, make_toy, toy_config, toy_replay
-from tests.support.workers import maker
+from tests.support.workers import Mortal, maker
+from tests.support.workers import executed as executed
 
 COUNT = 5  # executors, of 3-step returns
 SPARED = frozenset[int | str]()
