@@ -160,8 +160,8 @@ class Episode(NamedTuple):
     episode_return: float  # undiscounted sum of raw rewards
     length: int  # environment steps
     terminated: bool  # true where the task ended it, False at a time limit
-    info: dict[str, float]  # means over the episode of scalar `info` terms, such as forward speed
-    success: float | None = None  # 1 where its last step met the goal, else 0; None of tasks that do not say
+    info: dict[str, float]  # of each scalar `info` term, such as forward speed, the mean over the steps that said it
+    success: float | None = None  # 1 where it met the task when it last said so, 0 where not; None: it never said
     layer_return: float | None = None  # sum of the rewards of `--layer-rewards`; None where they were the raw ones
 
 
@@ -195,10 +195,17 @@ class Rollout(NamedTuple):
     episodes: Sequence[Episode]  # those that ended meanwhile
 
 
+Choose = Callable[[np.ndarray], ActionSample]
+"""Observations f32[E, S] -> actions for them."""
+
+
 class Executors(Protocol):
     """Where experience comes from."""
 
     spec: EnvSpec
+
+    def set_chooser(self, choose: Choose) -> None:
+        """Whom to ask for actions where an episode began that the caller of `step` could not know of."""
 
     def reset(self) -> np.ndarray:
         """Start every environment; first observations, f32[E, S]."""

@@ -1,8 +1,8 @@
 """What environments return that they should not, in every engine: used where it can be, else one line and no more.
 
 `tests.support.lying_env` has the situations. All of them are tried in executors of this process and behind the worker's
-end of a pipe, at the first step of an episode, in the middle and at the last. What the engines themselves add, processes
-and the other seeds of a run, does not depend on which lie it was: there, one lie of each kind is told.
+end of a pipe, at the first step of an episode, in the middle and at the last. What the engines themselves add, which is
+processes and the other seeds of a run, does not depend on which lie it was: there, one lie of each kind is told.
 """
 
 import json
@@ -86,9 +86,10 @@ def in_worker(config: Config) -> Ask:
 ENGINES = {"inproc": in_process, "worker": in_worker}
 
 
-def collect(ask: Ask, steps: int = STEPS) -> list[Any]:
+def collect(ask: Ask, count: int = 1) -> list[Any]:
+    actions = np.repeat(ACTIONS, count, axis=0)
     ask("reset")
-    return [ask("step", ActionSample(ACTIONS, ACTIONS)) for _ in range(steps)]
+    return [ask("step", ActionSample(actions, actions)) for _ in range(STEPS)]
 
 
 def place_of(what: str, at: int) -> int:
@@ -126,12 +127,9 @@ def test_what_can_be_used_is_used(what: str, engine: str) -> None:
 def test_a_worker_process_tells_it_once_and_is_not_revived(what: str, capfd: pytest.CaptureFixture[str]) -> None:
     config = lying(what, place_of(what, 3), engine="process", count=2, workers=1)
     executors = factory.make(config, [1, 2])
-    both = np.concatenate([ACTIONS, ACTIONS])
     try:
         with pytest.raises(EnvironmentFault) as caught:
-            executors.reset()
-            for _ in range(STEPS):
-                executors.step(ActionSample(both, both))
+            collect(lambda request, *arguments: getattr(executors, request)(*arguments), count=2)
         assert [word for word in WRONG[what].says if word not in str(caught.value)] == []
         assert executors.stats() == {"executor_deaths": 0, "executor_restarts": 0}
     finally:

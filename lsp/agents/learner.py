@@ -136,6 +136,15 @@ def grow_optimizer(
     return moments, counts._replace(adam=old[0].count), *rest
 
 
+def updates_of(state: optax.OptState, name: str) -> Array:
+    """Updates that a network has had, i32[]: where it was reinitialised, since then."""
+    for part in state:
+        if isinstance(part, UpdateCounts) and name in part.reinitialised:
+            return part.reinitialised[name]
+    count: Array = state[0].count
+    return count
+
+
 def polyak(target: Array, online: Array, tau: float) -> Array:
     """(1 - tau) * target + tau * online."""
     return target + tau * (online - target)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from lsp import categorical, xla
+from lsp.agents import learner
 from lsp.agents.critics import Head
 from lsp.agents.critics.categorical import make_support
 from lsp.agents.learner import ActorParams, FlatParams, LearnerState, SupportRange
@@ -37,11 +38,12 @@ def plain_reward_factor(config: StageConfig, actor: ActorParams) -> Array | floa
 
 
 def fit(parts: Parts, state: LearnerState) -> LearnerState:
-    """`state` with a support that holds the discounted returns seen before the first update; afterwards as it was.
+    """`state` with a support that holds the discounted returns seen, as long as the critics have had no update.
 
         scale <- the least power of 2 with |mean| + 2 std of them on the atoms
 
-    So the critics need not climb from edge to edge where returns are large. New ones predict 0 at any scale.
+    So the critics need not climb from edge to edge where returns are large. New ones predict 0 at any scale, also those
+    that are new again with another layer. Afterwards the support is as it was.
     """
     actor, config = state.actor, parts.config
     if actor.support is None:
@@ -49,7 +51,7 @@ def fit(parts: Parts, state: LearnerState) -> LearnerState:
     seen = jnp.abs(actor.return_stats.mean) + 2 * jnp.sqrt(actor.return_stats.variance)
     widths = seen * plain_reward_factor(config, actor) / max(-config.critic.v_min, config.critic.v_max)
     doublings = jnp.ceil(jnp.log2(jnp.maximum(widths, 1.0)))
-    untrained = state.opt_state[0].count == 0
+    untrained = learner.updates_of(state.opt_state, "critic") == 0
     support = actor.support._replace(scale=jnp.where(untrained, FACTOR**doublings, actor.support.scale))
     return state._replace(actor=actor._replace(support=support))
 

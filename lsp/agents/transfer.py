@@ -54,7 +54,8 @@ def grow(
       recipe: built for the new stage. Values of frozen layers are taken from `old`, so that seeds can grow together.
       old: the learner's state before.
       key: consumed.
-      same_reward: whether statistics of returns, and the reach of the critics' support, are kept, too.
+      same_reward: whether statistics of returns, and the reach of the critics' support, are kept, too. New critics have
+        theirs fitted to the statistics until their first update (`lsp.agents.support.fit`).
     """
     new, names = recipe.agent.init(key), reinitialised(config)
     flat = make_flat(recipe.config, spec)

@@ -169,8 +169,10 @@ class AsyncWorkers(WorkerPool):
         return sum(map(len, self._requests))
 
     def _take(self, i: int) -> Rollout:
-        rollout: Rollout = self._answer(i, "collect", None)
-        self._requests[i].popleft()
+        try:
+            rollout: Rollout = self._answer(i, "collect", None)
+        finally:
+            self._requests[i].popleft()
         return rollout
 
     def _revive(self, i: int, request: str, argument: Any, reason: WorkerDied) -> Any:
@@ -180,6 +182,10 @@ class AsyncWorkers(WorkerPool):
         for _ in range(waiting - 1):
             self._workers[i].send("collect", RolloutRequest(None, self._version, self._random))
         return answer
+
+    def _catch_up(self, i: int, observations: np.ndarray, at_hand: ActionSample) -> np.ndarray:
+        """Nothing: a collector steps until its transitions are complete."""
+        return observations
 
     def _replace(self, i: int, reason: WorkerDied) -> None:
         super()._replace(i, reason)

@@ -1,6 +1,14 @@
-"""Totals of an episode, in collection and evaluation alike."""
+"""Totals of an episode, in collection and evaluation alike, and their means over episodes.
 
+What a step says in `info` counts where it is one finite number: a Python or NumPy number or bool, or an array of one.
+Text, None, lists, dictionaries, longer arrays, NaN and infinity are what environments put where they have nothing to
+say, and count as nothing said. Nothing said is never zero: a term of an episode is its mean over the steps that said
+it, and a term of several episodes the mean over those that have it.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -8,7 +16,28 @@ import numpy as np
 from lsp.types import Episode
 
 SUCCESS = "is_success"
-"""The `info` term of tasks with goals that says whether a step met the goal."""
+"""The `info` term that says whether a step met the task; what an episode says last is its success. Where a step does
+not have it, `success` stands for it, as Meta-World names it, and is a term like any other beside that."""
+
+
+def number_of(value: Any) -> float | None:
+    """The finite number that a term of `info` is; None where it is none."""
+    if not isinstance(value, float):  # np.float64 is one
+        try:
+            value = _convert(value)
+        except Exception:  # an integer beyond float64, a tensor on another device, and whatever else
+            return None
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _convert(value: Any) -> float | None:
+    if isinstance(value, Real):
+        return float(value)
+    # NumPy's scalars, and arrays of one: those of JAX and PyTorch as well.
+    if not hasattr(value, "__array__") or math.prod(getattr(value, "shape", (0,))) != 1:
+        return None
+    array = np.asarray(value)
+    return float(array.item()) if array.dtype.kind in "biuf" else None
 
 
 class EpisodeMeter:
@@ -17,12 +46,12 @@ class EpisodeMeter:
     def __init__(self) -> None:
         """Begin an episode."""
         self._total, self._length = 0.0, 0
-        self._sums: dict[str, float] = {}
+        self._terms: dict[str, list[float]] = {}  # sum of each term, and how many steps said it
         self._success: float | None = None
         self._layer_total: float | None = None
 
-    def add(self, reward: float, info: Mapping[str, Any], layer_reward: float | None = None) -> None:
-        """Count one step; of `info`, the floats, and whether the goal is met now.
+    def add(self, reward: float, info: Mapping[Any, Any], layer_reward: float | None = None) -> None:
+        """Count one step; of `info`, the numbers, and whether the task is met now.
 
         `reward` is the environment's own, `layer_reward` that of `--layer-rewards`, where it is another.
         """
@@ -32,11 +61,16 @@ class EpisodeMeter:
             self._layer_total = layer_reward
         elif layer_reward is not None and self._layer_total is not None:
             self._layer_total += layer_reward
-        if SUCCESS in info:
-            self._success = float(info[SUCCESS])
+        met = number_of(info.get(SUCCESS, info.get("success")))
+        if met is not None:
+            self._success = met
         for name, value in info.items():
-            if name != SUCCESS and isinstance(value, float | np.floating):
-                self._sums[name] = self._sums.get(name, 0.0) + float(value)  # summed in float64, also after a resume
+            number = None if name == SUCCESS else number_of(value)
+            if number is None:
+                continue
+            term = self._terms.setdefault(name if isinstance(name, str) else str(name), [0.0, 0])
+            term[0] += number  # in float64, also after a resume
+            term[1] += 1
 
     def forget_layer_return(self) -> None:
         """In the rest of this episode steps are rewarded in another way, so that their sum would mean nothing."""
@@ -44,23 +78,27 @@ class EpisodeMeter:
 
     def finish(self, terminated: bool) -> Episode:
         """The episode, and begin the next."""
-        means = {name: total / self._length for name, total in self._sums.items()}
+        means = {name: total / steps for name, (total, steps) in self._terms.items()}
         episode = Episode(self._total, self._length, terminated, means, self._success, self._layer_total)
-        self._total, self._length, self._sums, self._success, self._layer_total = 0.0, 0, {}, None, None
+        self._total, self._length, self._terms, self._success, self._layer_total = 0.0, 0, {}, None, None
         return episode
 
     def get_state(self) -> list[Any]:
         """The totals as JSON values."""
-        return [self._total, self._length, dict(self._sums), self._success, self._layer_total]
+        terms = {name: list(term) for name, term in self._terms.items()}
+        return [self._total, self._length, terms, self._success, self._layer_total]
 
     def set_state(self, state: Sequence[Any]) -> None:
         """Continue from `get_state`'s result."""
-        self._total, self._length, sums, self._success, self._layer_total = state
-        self._sums = dict(sums)
+        self._total, self._length, terms, self._success, self._layer_total = state
+        self._terms = {name: list(term) for name, term in terms.items()}
 
 
-def summarize(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Means over episodes for a line of metrics: return, length, terminations, successes, `info` terms."""
+def summarize(episodes: Sequence[Episode], says_success: bool = False) -> dict[str, float]:
+    """Means over episodes for a line of metrics: return, length, terminations, share of successes, `info` terms.
+
+    A term that none of them has is absent. `says_success`: as of `successes`.
+    """
     if not episodes:
         return {}
     summary = {
@@ -68,11 +106,48 @@ def summarize(episodes: Sequence[Episode]) -> dict[str, float]:
         "length": np.mean([episode.length for episode in episodes]),
         "terminated": np.mean([episode.terminated for episode in episodes]),
     }
-    if episodes[0].success is not None:
-        summary["success"] = np.mean([episode.success for episode in episodes if episode.success is not None])
+    if met := successes(episodes, says_success):
+        summary["success"] = np.mean(met)
     layer_returns = [episode.layer_return for episode in episodes if episode.layer_return is not None]
     if layer_returns:
         summary["layer_return"] = np.mean(layer_returns)
-    for name in episodes[0].info:
-        summary[f"info/{name}"] = np.mean([episode.info.get(name, np.nan) for episode in episodes])
+    for name in _terms_of(episodes):
+        summary[f"info/{name}"] = np.mean([episode.info[name] for episode in episodes if name in episode.info])
     return {name: float(value) for name, value in summary.items()}
+
+
+def record_of(episodes: Sequence[Episode], says_success: bool = False) -> dict[str, Any]:
+    """An evaluation's record: the mean return, and of every episode return, length, termination, success, `info` terms.
+
+    None in the list of an `info` term: that episode never said it. A term that no episode said is absent.
+    """
+    record: dict[str, Any] = {
+        "return": float(np.mean([episode.episode_return for episode in episodes])),
+        "returns": [episode.episode_return for episode in episodes],
+        "lengths": [episode.length for episode in episodes],
+        "terminated": [episode.terminated for episode in episodes],
+    }
+    if met := successes(episodes, says_success):
+        record["success"] = met
+    return record | {f"info/{name}": [episode.info.get(name) for episode in episodes] for name in _terms_of(episodes)}
+
+
+def successes(episodes: Sequence[Episode], says_success: bool = False) -> list[float]:
+    """Of every episode, whether it met the task; empty of a task that does not say.
+
+    Some tasks say it only when they are met. So once any episode of a run has said it (`says_success`, or one of
+    these), silence is not met.
+    """
+    if not says_success and not any_says_success(episodes):
+        return []
+    return [0.0 if episode.success is None else episode.success for episode in episodes]
+
+
+def any_says_success(episodes: Sequence[Episode]) -> bool:
+    """Whether any of the episodes says if it met the task."""
+    return any(episode.success is not None for episode in episodes)
+
+
+def _terms_of(episodes: Sequence[Episode]) -> list[str]:
+    """The `info` terms that any of the episodes has, in order of appearance."""
+    return list(dict.fromkeys(name for episode in episodes for name in episode.info))

@@ -68,6 +68,15 @@ class Executor:
         self.observation, _ = self.env.reset(seed=self._seed)
         return self.observation
 
+    @property
+    def held(self) -> int:
+        """Transitions that n-step returns hold back."""
+        return len(self._returns)
+
+    def drop_held(self) -> None:
+        """Begin n-step returns again."""
+        self._returns.clear()
+
     def set_reward(self, reward: str) -> None:
         """Reward steps in this way from now on; what n-step returns hold back is dropped. Raises ConfigError."""
         self._reward = rewards.make(reward)

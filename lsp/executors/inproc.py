@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lsp.executors.executor import Executor, new_episode
-from lsp.types import ActionSample, Chunk, EnvSpec, Executors
+from lsp.types import ActionSample, Choose, Chunk, EnvSpec, Executors
 
 
 class InProcess(Executors):
@@ -26,6 +26,9 @@ class InProcess(Executors):
             raise
         self.spec = self._executors[0].spec
         self._origins = np.stack([numbers, np.full(count, incarnation), np.zeros(count, int)], axis=1)  # of the next
+
+    def set_chooser(self, choose: Choose) -> None:
+        """Nothing: every episode here begins in a step, or where the caller says so."""
 
     def reset(self) -> np.ndarray:
         """Start every environment, f32[E, S]."""
@@ -69,6 +72,9 @@ class InProcess(Executors):
         for executor, saved in zip(self._executors, state["executors"], strict=True):
             executor.set_state(saved)
         self._origins = np.array(state["origins"])
+        if len({executor.held for executor in self._executors}) > 1:  # a worker died when asked for its part
+            for executor in self._executors:
+                executor.drop_held()
 
     def close(self) -> None:
         """Close every environment."""

@@ -24,6 +24,10 @@ class NStepReturns:
         self._open: deque[np.ndarray] = deque()
         self._ready: deque[np.ndarray] = deque()
 
+    def __len__(self) -> int:
+        """Transitions in waiting."""
+        return len(self._open) + len(self._ready)
+
     def push(self, packed: np.ndarray, ended: bool) -> None:
         """Add a 1-step transition f32[W] (kept, and changed); `ended`: the episode is over, terminated or truncated."""
         for earlier in self._open:
@@ -48,7 +52,7 @@ class NStepReturns:
 
     def pop(self) -> np.ndarray | None:
         """To be called once after each `push`: the oldest transition, or None in the first n-1 steps of the stream."""
-        return self._ready.popleft() if len(self._open) + len(self._ready) == self._n else None
+        return self._ready.popleft() if len(self) == self._n else None
 
     def get_state(self) -> dict[str, Any]:
         """Transitions in waiting, as arrays."""

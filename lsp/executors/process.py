@@ -2,8 +2,8 @@
 
 Actions and transitions lie in memory without a name, which the system frees with the last process that maps it; a pipe
 carries the requests and, of the answers, what is small, so that a worker never waits in sending one while the learner
-waits in sending parameters. A worker ends when its pipe closes or its parent dies, so that nothing is left behind
-however the learner ends.
+waits in sending parameters. A worker ends when its pipe closes or its parent dies, and what its environments have
+started ends with it (`lsp.executors.janitor`), so that nothing is left behind however the learner ends.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing import resource_tracker, util
@@ -29,7 +30,8 @@ import numpy as np
 from lsp.config import ExecutorsConfig
 from lsp.executors.async_workers import PolicyMaker, make_pool, make_server_maker
 from lsp.executors.executor import Executor
-from lsp.executors.worker_pool import Service, WorkerDied, WorkerHung, WorkerPool
+from lsp.executors.janitor import Janitor
+from lsp.executors.worker_pool import Service, WorkerDied, WorkerFault, WorkerHung, WorkerPool, as_fault
 from lsp.packing import Layout
 from lsp.types import ActionSample, Chunk, EnvSpec, Rollout
 
@@ -81,23 +83,26 @@ def _collect(header: RolloutHeader, views: Mapping[str, np.ndarray]) -> Rollout 
 class ProcessWorker:
     """The learner's end of a worker process."""
 
-    def __init__(self, make: Callable[[], Any], mailbox: Mailbox, name: str, timeout: float) -> None:
+    def __init__(self, make: Callable[[], Any], mailbox: Mailbox, name: str, timeout: float, janitor: Janitor) -> None:
         """Start the process, without waiting for it. It serves what `make`, picklable, makes there.
 
-        A worker that does not read for `timeout` seconds what it is sent counts as dead.
+        A worker that does not read for `timeout` seconds what it is sent counts as dead. `janitor` cleans up after it.
         """
-        self.views = mailbox.views()
+        self.views, self._janitor, self._answered = mailbox.views(), janitor, False
         self.connection, theirs = SPAWN.Pipe()
         self._timeout, self._hung = timeout, False
         _limit_sends(self.connection, timeout)
         self._arrivals = select.poll()
         self._arrivals.register(self.connection.fileno(), select.POLLIN)
-        self.process = SPAWN.Process(target=serve, args=(theirs, make, mailbox), daemon=True, name=name)
+        # No daemon: those may not start processes, as environments do.
+        self.process = SPAWN.Process(target=serve, args=(theirs, make, mailbox), daemon=False, name=name)
         with _signals_for_the_learner_alone():
             self.process.start()
+        assert self.process.pid is not None
+        janitor.watch(self.process.pid)
         theirs.close()
-        # Before the interpreter's own end of daemons, which would wait for a worker that is deaf to SIGTERM.
-        self._finalizer = util.Finalize(self, _end, (self.connection, self.process), exitpriority=10)
+        # Before the interpreter's own end, which would wait for a worker for ever.
+        self._finalizer = util.Finalize(self, _end, (self.connection, self.process, janitor), exitpriority=10)
 
     def send(self, request: str, argument: Any = None) -> None:
         """Ask for something."""
@@ -122,11 +127,20 @@ class ProcessWorker:
         try:
             answer = self.connection.recv()
         except (EOFError, OSError) as error:
-            self.process.join(PATIENCE)
-            raise WorkerDied(f"died (exit code {self.process.exitcode})") from error
+            raise WorkerDied(self._death()) from error
+        except Exception as error:
+            raise WorkerFault(f"gave an answer that cannot be read: {type(error).__name__}: {error}") from error
+        self._answered = True
         if isinstance(answer, Exception):
             raise answer
         return _collect(answer, self.views) if isinstance(answer, RolloutHeader) else answer
+
+    def _death(self) -> str:
+        _bury(self.process, self._janitor)
+        text = f"died (exit code {self.process.exitcode})"
+        if self.process.exitcode in (1, 2) and not self._answered:
+            text += ' before it began; a script that trains has to do so below `if __name__ == "__main__":`'
+        return text
 
     def close(self) -> None:
         """End the process, by force if it does not hear."""
@@ -141,27 +155,73 @@ def _limit_sends(connection: Connection, seconds: float) -> None:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
-def _end(connection: Connection, process: Any) -> None:
+def _end(connection: Connection, process: Any, janitor: Janitor) -> None:
     connection.close()
-    process.join(PATIENCE)
-    if process.is_alive():
-        process.kill()
-        process.join()
+    _bury(process, janitor)
+
+
+def _bury(process: Any, janitor: Janitor) -> None:
+    """Wait a moment for the end of a process, which may be over, or enforce it, and end whatever it has started."""
+    end = time.monotonic() + PATIENCE
+    while not _is_over(process) and time.monotonic() < end:
+        time.sleep(0.005)
+    janitor.end(process.pid)  # before it is joined: until then nobody else can have its number
+    process.kill()  # if it was too young to lead a group
+    process.join()
+
+
+def _is_over(process: Any) -> bool:
+    """Whether a process has ended; it is not joined. Its sentinel does not tell while what it has started lives."""
+    if not hasattr(os, "waitid"):
+        return bool(wait_for_connections([process.sentinel], 0.0))
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has been joined
+        return True
+
+
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask a learner to stop, and that its workers survive: it needs them for a checkpoint."""
 
 
 @contextlib.contextmanager
 def _signals_for_the_learner_alone() -> Iterator[None]:
-    """What is started here is deaf to what stops a run: the learner still needs its workers for a checkpoint."""
-    resource_tracker.ensure_running()  # else the first start would do it, which unblocks two of these signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    """What is started here blocks the signals of `DEAF_TO`, until it handles them."""
+    resource_tracker.ensure_running()  # else the first start would do it, which unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def stand_apart(connection: Connection) -> None:
+    """Be deaf to the signals of `DEAF_TO`, in a process group of our own, with a `connection` of our own.
+
+    What environments start hears those signals: blocked or ignored here they would be so there, and an environment that
+    terminates its simulator would wait for ever. And it does not keep the connection open when this process is dead.
+    """
+    os.setpgid(0, 0)  # a terminal signals the learner's; and all of this one can be ended at once
+    for number in DEAF_TO:
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a terminal may stop those of another group that print
+
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        with contextlib.suppress(OSError):  # that of the listing itself
+            os.set_inheritable(descriptor, descriptor <= 2)
+
+    def be_another() -> None:
+        connection.close()
+        for number in DEAF_TO:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    os.register_at_fork(after_in_child=be_another)  # a program that is executed begins like this anyway
+
+
 def serve(connection: Connection, make: Callable[[], Any], mailbox: Mailbox) -> None:
     """Be a worker until the pipe closes: one answer to every request."""
+    stand_apart(connection)
     end_with_parent()
     service, views, posted = Service(make), mailbox.views(), 0
     with contextlib.suppress(EOFError, OSError):
@@ -173,8 +233,17 @@ def serve(connection: Connection, make: Callable[[], Any], mailbox: Mailbox) -> 
             if isinstance(answer, Rollout | Chunk) and answer.packed.size:
                 answer = _post(answer, views, posted % len(views["packed"]))
                 posted += 1
-            connection.send(answer)
+            _send(connection, answer, f"in handing over its answer to {request}")
     service.close()
+
+
+def _send(connection: Connection, answer: Any, doing: str) -> None:
+    try:
+        connection.send(answer)
+    except OSError:
+        raise
+    except Exception as error:  # it cannot be pickled, which comes before anything is written
+        connection.send(as_fault(error, doing))
 
 
 def end_with_parent() -> None:
@@ -198,13 +267,13 @@ def make_process(
     spec: EnvSpec,
 ) -> WorkerPool:
     """The executors of a configuration in processes, of which there is one a core where it does not say."""
-    make = make_server_maker(config, make_executor, make_policy)
+    make, janitor = make_server_maker(config, make_executor, make_policy), Janitor()
 
     def launch(part: range, incarnation: int) -> ProcessWorker:
-        mailbox = Mailbox(_shapes(config, spec, len(part)))
-        return ProcessWorker(partial(make, part, incarnation), mailbox, f"lsp-{part.start}", config.timeout)
+        mailbox, name = Mailbox(_shapes(config, spec, len(part))), f"lsp-{part.start}"
+        return ProcessWorker(partial(make, part, incarnation), mailbox, name, config.timeout, janitor)
 
-    return make_pool(config, launch, wait, spec, config.workers or min(config.count, cores()))
+    return make_pool(config, launch, wait, spec, config.workers or min(config.count, cores()), janitor.close)
 
 
 def _shapes(config: ExecutorsConfig, spec: EnvSpec, n: int) -> dict[str, tuple[int, ...]]:

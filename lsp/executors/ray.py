@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from lsp.config import ConfigError, ExecutorsConfig
 from lsp.executors.async_workers import PolicyMaker, make_pool, make_server_maker
 from lsp.executors.executor import Executor
-from lsp.executors.worker_pool import Service, WorkerDied, WorkerPool
+from lsp.executors.worker_pool import Service, WorkerDied, WorkerFault, WorkerPool
 from lsp.types import EnvSpec, RolloutRequest
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +50,9 @@ class RayWorker:
             answer = ray.get(self.answers.popleft())
         except (RayActorError, ObjectLostError) as error:  # a lost machine takes answers with it that it had ready
             raise WorkerDied("was lost") from error
+        except RayTaskError as error:  # what a method raises is an answer; this is one that cannot be handed over
+            cause = f"{type(error.cause).__name__}: {error.cause}"
+            raise WorkerFault(f"gave an answer that cannot be read: {' '.join(cause.split())}") from error
         if isinstance(answer, Exception):
             raise answer
         return answer

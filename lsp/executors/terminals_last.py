@@ -14,7 +14,7 @@ import numpy as np
 
 from lsp.config.executors import QUEUED
 from lsp.packing import Layout
-from lsp.types import ActionSample, Chunk, Executors
+from lsp.types import ActionSample, Choose, Chunk, Executors
 
 
 class Entry(NamedTuple):
@@ -34,6 +34,10 @@ class TerminalsLast(Executors):
         self._executors, self._length = executors, length
         self._discount = Layout.of(self.spec).discount
         self._queues: tuple[deque[Entry], deque[Entry]] = deque(), deque()  # by whether a transition is terminal
+
+    def set_chooser(self, choose: Choose) -> None:
+        """As the executors."""
+        self._executors.set_chooser(choose)
 
     def reset(self) -> np.ndarray:
         """Start every environment, f32[E, S]."""

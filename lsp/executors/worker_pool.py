@@ -4,11 +4,17 @@ A worker that dies, or does not answer for too long, is started again, and its e
 that it was in, and the transitions that waited in it for their n-step returns, are lost with it before they were data.
 What it had handed over was data once, and the transitions of its successor have another incarnation in their `origins`,
 so that nothing counts twice.
+
+An exception is no death: it would be raised again by a successor. It is told to the learner, in one line, and ends the
+run. So does a worker that dies again and again before it has given a transition.
 """
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,10 +22,10 @@ import numpy as np
 from lsp.config import ConfigError, ExecutorsConfig
 from lsp.envs import EnvironmentFault
 from lsp.executors.inproc import new_episodes
-from lsp.types import ActionSample, Chunk, EnvSpec, Executors
+from lsp.types import ActionSample, Choose, Chunk, EnvSpec, Episode, Executors, Rollout
 
-MAX_DEATHS = 3
-"""Deaths in a row after which a worker is not started again."""
+MAX_REVIVALS = 3
+"""How often in a row a worker is started again without a transition of its own in between."""
 LISTEN = 1.0
 """Seconds that a worker owes an answer are counted in steps of so many at most: were the learner suspended or busy for
 longer, the worker might have had no chance to give it."""
@@ -37,6 +43,10 @@ class WorkerHung(WorkerDied):
         super().__init__(f"did not answer within --executors.timeout={timeout:g} seconds")
 
 
+class WorkerFault(EnvironmentFault):
+    """A worker raised something that nobody foresaw. The message says what, after a subject such as "the worker"."""
+
+
 class Worker(Protocol):
     """A group of executors somewhere else. Requests are the methods of `Executors`, by name."""
 
@@ -47,7 +57,7 @@ class Worker(Protocol):
         """Whether `receive` has something to say within so many seconds, if only that the worker died."""
 
     def receive(self) -> Any:
-        """The answer. Raises WorkerDied, or what the method raised: EnvironmentFault, ConfigError."""
+        """The answer. Raises WorkerDied, or what `Service` made of what the method raised."""
 
     def close(self) -> None:
         """End the worker, also one that does not answer."""
@@ -67,18 +77,36 @@ class Service:
         self._make, self._made = make, None
 
     def answer(self, request: str, argument: Any = None) -> Any:
-        """What the method of that name returns, or the exception that it raised, if that is one to tell the learner."""
+        """What the method of that name returns, or what it raised as an EnvironmentFault or a ConfigError.
+
+        Whatever it raised, the end of the process asked for with `sys.exit` included.
+        """
         try:
             if self._made is None:
                 self._made = self._make()
             return getattr(self._made, request)(*([] if argument is None else [argument]))
-        except (EnvironmentFault, ConfigError) as error:
-            return error
+        except BaseException as error:
+            return as_fault(error, f"when asked to {request}")
 
     def close(self) -> None:
         """Close every environment."""
         if self._made is not None:
             self._made.close()
+
+
+def as_fault(error: BaseException, doing: str) -> EnvironmentFault | ConfigError:
+    """An error as one that any process can read, and of one line; LSP_DEBUG=1 shows its traceback here."""
+    if os.environ.get("LSP_DEBUG"):
+        traceback.print_exception(error)
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "it cannot be said what"
+    for kind in (EnvironmentFault, ConfigError):
+        if isinstance(error, kind) and not isinstance(error, WorkerFault):
+            return kind(text)
+    where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-1:]]
+    return WorkerFault(f"raised {type(error).__name__}: {text}" + "".join(f" ({each})" for each in where) + f" {doing}")
 
 
 class WorkerPool(Executors):
@@ -110,38 +138,50 @@ class WorkerPool(Executors):
         self._timeout = config.timeout
         self._silence = [0.0] * workers  # seconds that each has owed an answer
         self._deaths = self._restarts = 0
+        self._fruitless = [0] * workers  # revivals of each since it has given a transition
         self._reward: str | None = None  # where it is no longer that of `launch`
+        self._choose: Choose | None = None
+        self._held = 0  # steps since the start of n-step returns in which they gave nothing yet
+        self._unseen: dict[int, np.ndarray] = {}  # observations of groups that began new episodes since the last step
+        self._episodes: list[Episode] = []  # that ended while new workers caught up
         for part in self._parts:
             self._workers.append(launch(part, 0))
 
+    def set_chooser(self, choose: Choose) -> None:
+        """Ask for the actions of new episodes: those of a worker that was started again.
+
+        Without that they repeat actions that were chosen for other observations. Their transitions are then wrong
+        above frozen layers, where the action that a latent stands for depends on the observation.
+        """
+        self._choose = choose
+
     def reset(self) -> np.ndarray:
         """Start every environment, f32[E, S]."""
+        self._held = 0
+        self._unseen.clear()
         return np.concatenate(self._ask("reset", [None] * len(self._parts)))
 
     def step(self, actions: ActionSample) -> Chunk:
-        """Step every environment once; those of a new worker repeat the action until theirs are complete too."""
-        shares = [ActionSample(*(each[part.start : part.stop] for each in actions)) for part in self._parts]
+        """Step every environment once."""
+        shares = [_share(actions, part) for part in self._parts]
+        for i, observations in self._unseen.items():
+            shares[i] = self._chosen(i, observations, shares[i])
+        self._unseen.clear()
         chunks: list[Chunk] = self._ask("step", shares)
-        episodes = [episode for chunk in chunks for episode in chunk.episodes]
-        while any(chunk.complete for chunk in chunks) and not all(chunk.complete for chunk in chunks):
-            late = [i for i, chunk in enumerate(chunks) if not chunk.complete]
-            for i in late:
-                self._workers[i].send("step", shares[i])
-            for i in late:
-                chunks[i] = self._answer(i, "step", shares[i])
-                episodes += chunks[i].episodes
+        before, self._episodes = self._episodes, []
+        self._held += not chunks[0].complete
         return Chunk(
             packed=np.concatenate([chunk.packed for chunk in chunks]),
             returns=np.concatenate([chunk.returns for chunk in chunks]),
             observations=np.concatenate([chunk.observations for chunk in chunks]),
             complete=chunks[0].complete,
-            episodes=episodes,
+            episodes=before + [episode for chunk in chunks for episode in chunk.episodes],
             origins=np.concatenate([chunk.origins for chunk in chunks]),
         )
 
     def set_reward(self, reward: str) -> None:
         """Reward steps in this way from now on, also in workers that are started again."""
-        self._reward = reward
+        self._reward, self._held = reward, 0
         self._ask("set_reward", [reward] * len(self._parts))
 
     def stats(self) -> dict[str, int]:
@@ -170,6 +210,8 @@ class WorkerPool(Executors):
             raise ValueError(f"a state of {len(state['executors'])} executors for {self._parts[-1].stop}")
         shares = [{name: values[part.start : part.stop] for name, values in state.items()} for part in self._parts]
         self._incarnations = [int(np.max(share["origins"][:, 1])) for share in shares]
+        self._held = sum(map(len, state["executors"][0]["returns"].values()))
+        self._unseen.clear()
         self._ask("set_state", shares)
 
     def close(self) -> None:
@@ -182,7 +224,15 @@ class WorkerPool(Executors):
     def _ask(self, request: str, arguments: Sequence[Any]) -> list[Any]:
         for worker, argument in zip(self._workers, arguments, strict=True):
             worker.send(request, argument)
-        return [self._answer(i, request, argument) for i, argument in enumerate(arguments)]
+        answers, faults = [], []
+        for i, argument in enumerate(arguments):
+            try:
+                answers.append(self._answer(i, request, argument))
+            except (EnvironmentFault, ConfigError) as fault:  # the answers of the others are not for the next request
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+        return answers
 
     def _answer(self, i: int, request: str, argument: Any) -> Any:
         try:
@@ -197,26 +247,64 @@ class WorkerPool(Executors):
             if self._silence[i] >= self._timeout:
                 raise WorkerHung(self._timeout)
         self._silence[i] = 0.0
-        return self._workers[i].receive()
+        try:
+            answer = self._workers[i].receive()
+        except WorkerFault as fault:
+            raise EnvironmentFault(f"the worker of executors {self._names(i)} {fault}") from fault
+        if isinstance(answer, Chunk | Rollout) and answer.packed.size:
+            self._fruitless[i] = 0
+        return answer
 
     def _revive(self, i: int, request: str, argument: Any, reason: WorkerDied) -> Any:
-        for attempt in range(1, MAX_DEATHS):
+        for attempt in count(1):
             self._replace(i, reason)
             try:
-                if self._reward is not None:
-                    self._workers[i].send("set_reward", self._reward)
-                    self._receive(i)
-                if request not in ("reset", "set_state"):
-                    self._workers[i].send("reset")
-                    self._receive(i)
-                self._workers[i].send(request, self._prepare(i, request, argument))
-                answer = self._receive(i)
+                answer = self._begin_again(i, request, argument)
             except WorkerDied as error:
                 reason = error
+            except ConfigError as error:  # it could be made before
+                raise EnvironmentFault(str(error)) from error
             else:
                 self._restarts += attempt * len(self._parts[i])
                 return answer
-        raise EnvironmentFault(f"the worker of executors {self._names(i)} {reason}, {MAX_DEATHS} times in a row")
+        raise AssertionError
+
+    def _begin_again(self, i: int, request: str, argument: Any) -> Any:
+        """The answer of a new worker to what its predecessor was asked."""
+        if self._reward is not None:
+            self._ask_one(i, "set_reward", self._reward)
+        if request not in ("reset", "set_state"):
+            at_hand = argument if request == "step" else _share(self._no_actions(), self._parts[i])
+            observations = self._catch_up(i, self._ask_one(i, "reset"), at_hand)
+            if request == "step":
+                argument = self._chosen(i, observations, argument)
+            else:
+                self._unseen[i] = observations
+        return self._ask_one(i, request, self._prepare(i, request, argument))
+
+    def _catch_up(self, i: int, observations: np.ndarray, at_hand: ActionSample) -> np.ndarray:
+        """Step a new group until its n-step returns hold back as many transitions as those of the other groups."""
+        for _ in range(self._held):
+            chunk: Chunk = self._ask_one(i, "step", self._chosen(i, observations, at_hand))
+            observations = chunk.observations
+            self._episodes += chunk.episodes
+        return observations
+
+    def _chosen(self, i: int, observations: np.ndarray, at_hand: ActionSample) -> ActionSample:
+        """Actions of a group for observations that the caller has not seen; without a chooser those `at_hand`."""
+        if self._choose is None:
+            return at_hand
+        part, every = self._parts[i], np.zeros((self._parts[-1].stop, self.spec.observation_dim), np.float32)
+        every[part.start : part.stop] = observations
+        return _share(self._choose(every), part)
+
+    def _no_actions(self) -> ActionSample:
+        zeros = np.zeros((self._parts[-1].stop, self.spec.action_dim), np.float32)
+        return ActionSample(zeros, zeros)
+
+    def _ask_one(self, i: int, request: str, argument: Any = None) -> Any:
+        self._workers[i].send(request, argument)
+        return self._receive(i)
 
     def _prepare(self, i: int, request: str, argument: Any) -> Any:
         """What a new worker is asked in place of its predecessor."""
@@ -224,6 +312,12 @@ class WorkerPool(Executors):
         return argument
 
     def _replace(self, i: int, reason: WorkerDied) -> None:
+        if self._fruitless[i] == MAX_REVIVALS:
+            raise EnvironmentFault(
+                f"the worker of executors {self._names(i)} {reason}, {MAX_REVIVALS} times in a row after it was "
+                "started again and before it gave a transition: look for the cause with --executors.engine=inproc"
+            ) from reason
+        self._fruitless[i] += 1
         print(f"the worker of executors {self._names(i)} {reason}: they begin new episodes", file=sys.stderr)
         self._deaths += len(self._parts[i])
         self._incarnations[i] += 1
@@ -234,3 +328,8 @@ class WorkerPool(Executors):
     def _names(self, i: int) -> str:
         first, last = self._parts[i][0], self._parts[i][-1]
         return f"{first}" if first == last else f"{first} to {last}"
+
+
+def _share(actions: ActionSample, part: range) -> ActionSample:
+    """The actions of one group."""
+    return ActionSample(*(each[part.start : part.stop] for each in actions))

@@ -1,4 +1,10 @@
-"""Lines of JSON: the files of metrics and of evaluations. No JAX here."""
+"""Lines of JSON: the files of metrics and of evaluations. No JAX here.
+
+What is absent is not zero. A name that has nothing to say in a line is not in that line: `info/NAME` where no episode
+said it, `success` where no episode of the run has said so yet (later, silence is 0), the learner's metrics where there
+was no update since the line before. In the lists of evaluations, one entry an episode, None (`null`) stands for an
+episode that never said it. NaN and infinity are values and mean a fault.
+"""
 
 import contextlib
 import json

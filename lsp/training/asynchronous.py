@@ -13,7 +13,6 @@ import numpy as np
 
 from lsp.executors.async_workers import AsyncWorkers
 from lsp.training.device import Device, RunState
-from lsp.training.loop import latest_metrics
 from lsp.training.seed import Seed, StageChange
 from lsp.types import Episode, Executors, Recipe, Rollout
 
@@ -61,9 +60,8 @@ class AsyncLoop:
             self._consume(seed)
 
     def metrics(self, seed: Seed) -> dict[str, float]:
-        """Metrics of the latest updates; and, since the last call, how old the parameters were that acted."""
-        names = self.device.compiled.metric_names
-        found = dict(zip(names, latest_metrics(self.device, seed).tolist(), strict=False))
+        """Of the updates since the last call: their metrics, and how old the parameters were that acted."""
+        found = self.device.interval.take(seed.index)
         after_start = seed.step - seed.budget.learning_starts
         if seed.updates and after_start > 0:
             found["utd_realized"] = (seed.updates - seed.budget.uncounted) / after_start
@@ -116,7 +114,8 @@ class AsyncLoop:
         if not lost:
             self._drain(seed)
         return seed.get_state(lost) | {
-            "metrics": np.array(latest_metrics(self.device, seed)),
+            "interval": self.device.interval.get_state(seed.index),
+            "staleness": [np.array(ages) for ages in self._staleness],
             "pool": [[np.array(part) for part in parts] for parts in self._pool],
             "episodes": [list(episode) for episode in self._episodes],
         }
@@ -125,6 +124,8 @@ class AsyncLoop:
         """Continue from `get_state`'s result and the device's part."""
         self.device.set_state(seed.index, state)
         seed.set_state(host)
+        self.device.interval.set_state(seed.index, host["interval"])
+        self._staleness = [np.asarray(ages) for ages in host["staleness"]]
         self._pool = [[np.asarray(part) for part in parts] for parts in host["pool"]]
         self._episodes = [Episode(*episode) for episode in host["episodes"]]
         self._publish(seed)

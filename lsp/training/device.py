@@ -18,6 +18,7 @@ import numpy as np
 from lsp import packing
 from lsp.config.executors import latent_scales
 from lsp.training import huge_pages
+from lsp.training.interval import Interval, reduce
 from lsp.training.transforms import OneSeed, Transform, of_seeds
 from lsp.types import Agent, Array, EnvSpec, Key, Params, Recipe, ReplayState, State, Transition
 
@@ -117,7 +118,8 @@ def advance(
       random: bool[] act uniformly.
 
     Returns:
-      the new state, actions [E, 2A], and the mean of each metric over the updates, [M] (empty where U = 0).
+      the new state, actions [E, 2A], and each metric of the updates, [M] (empty where U = 0): of most the mean, see
+      `lsp.training.interval`.
     """
     state, metrics = learn(recipe, spec, num_updates, state, root, step, rows, returns)
     params, scales = recipe.agent.actor_params(state.agent), latent_scales(recipe.config.executors)
@@ -143,19 +145,22 @@ def learn(
         priorities = _new_priorities(recipe, agent_state, root, step, chunk)
     replay_state = replay.add(state.replay, chunk, priorities)
 
+    names: list[str] = []
+
     def one_update(carry: RunState, keys: Key) -> tuple[RunState, Array]:
         sample_key, update_key = keys
         batch = replay.sample(carry.replay, sample_key)
         agent_state, info = agent.update(carry.agent, batch, update_key)
         replay_state = replay.update_priorities(carry.replay, batch.indices, info.priorities)
         metrics = info.metrics | replay.metrics(carry.replay, batch)
-        return RunState(agent_state, replay_state), jnp.stack([metrics[name] for name in sorted(metrics)])
+        names[:] = sorted(metrics)
+        return RunState(agent_state, replay_state), jnp.stack([metrics[name] for name in names])
 
     state, metrics = RunState(agent_state, replay_state), jnp.zeros(0)
     if num_updates:
         keys = jax.random.split(stream_key(root, Stream.LEARN, step), (num_updates, 2))
         state, history = jax.lax.scan(one_update, state, keys)
-        metrics = jnp.mean(history, axis=0)
+        metrics = reduce(names, history)
     return state, metrics
 
 
@@ -236,19 +241,24 @@ class Device:
         self.compiled = compile(recipe, spec, self.updates_per_dispatch, self.transform)
         self.state = huge_pages.advise(self.compiled.init(self.roots))
         self._params: Params | None = None
-        self._metrics: Array | list[np.ndarray] | None = None  # of the latest updates of all seeds
+        self._num_seeds = len(seeds)
+        self.interval = self._new_interval()
 
     def begin_stage(self, recipe: Recipe, state: RunState) -> None:
         """Continue with the recipe of the next stage, and its first state."""
         self.recipe, self.state = recipe, huge_pages.advise(state)
-        self._params, self._metrics = None, None
+        self._params = None
         self.compiled = compile(recipe, self.spec, self.updates_per_dispatch, self.transform)
+        self.interval = self._new_interval()
+
+    def _new_interval(self) -> Interval:
+        return Interval(self.compiled.metric_names, self._num_seeds, self.transform.unstack)
 
     def replace(self, state: RunState, metrics: Array | None) -> None:
         """Take over a dispatch's result; `metrics` of all seeds if there were updates in it."""
         self.state, self._params = state, None
         if metrics is not None:
-            self._metrics = metrics
+            self.interval.add(metrics)
 
     def actor_params(self) -> Params:
         """A copy of what acting needs, of all seeds, safe from donation."""
@@ -279,11 +289,3 @@ class Device:
     def load_replay(self, dumped: Any) -> ReplayState:
         """One seed's replay from what `Replay.dump` gave."""
         return OneSeed().compile(self.recipe.replay.load, 1)(dumped)
-
-    def metrics_of(self, index: int) -> np.ndarray | None:
-        """Metrics of one seed's latest updates, [M]; waits for them. None before the first of a stage or process."""
-        if self._metrics is None:
-            return None
-        if not isinstance(self._metrics, list):
-            self._metrics = list(self.transform.unstack(self._metrics))  # once for all seeds
-        return self._metrics[index]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsp.config import ConfigError
-from lsp.executors.episodes import EpisodeMeter
+from lsp.executors.episodes import EpisodeMeter, record_of
 from lsp.types import Agent, Array, Episode, Key, Params
 
 Watch = Callable[[Callable[[], str]], None]
@@ -80,34 +80,28 @@ class Evaluator:
             remedy = "train without evaluation: --evaluation.every=0"
             raise ConfigError(f"evaluation needs environments of its own, and {made}: {error}; {remedy}") from error
 
-    def __call__(self, params: Params, key: Key, watch: Watch = _unwatched) -> list[dict[str, Any]]:
-        """Run every protocol; one record each: return, length, termination, success, `info` means of every episode.
+    def __call__(
+        self, params: Params, key: Key, says_success: bool = False, watch: Watch = _unwatched
+    ) -> list[dict[str, Any]]:
+        """Run every protocol; one record each, as `record_of` makes it of the episodes.
 
         Where it ends with an exception, of `watch` or of an environment, the next call has new environments.
         """
         try:
             self.prepare()
-            return [self._evaluate(protocol, params, key, watch) for protocol in self._protocols]
+            return [self._evaluate(protocol, params, key, says_success, watch) for protocol in self._protocols]
         except BaseException:
             self.close()
             raise
 
-    def _evaluate(self, protocol: str, params: Params, key: Key, watch: Watch) -> dict[str, Any]:
+    def _evaluate(
+        self, protocol: str, params: Params, key: Key, says_success: bool, watch: Watch
+    ) -> dict[str, Any]:
         began = time.perf_counter()
         episodes, cut = self._run(protocol, params, key, watch)
-        record: dict[str, Any] = {
-            "protocol": protocol,
-            "return": float(np.mean([episode.episode_return for episode in episodes])),
-            "returns": [episode.episode_return for episode in episodes],
-            "lengths": [episode.length for episode in episodes],
-            "terminated": [episode.terminated for episode in episodes],
-        }
+        record: dict[str, Any] = {"protocol": protocol} | record_of(episodes, says_success)
         if cut:
             record["cut"] = cut
-        if episodes[0].success is not None:
-            record["success"] = [episode.success for episode in episodes]
-        for name in episodes[0].info:
-            record[f"info/{name}"] = [episode.info.get(name, float("nan")) for episode in episodes]
         return record | {"seeds": self._seeds, "evaluation_seconds": time.perf_counter() - began}
 
     def _policy(self, protocol: str) -> Callable[..., Array]:

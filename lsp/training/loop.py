@@ -9,13 +9,14 @@ then carries K transitions an executor and the updates due for them.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from lsp.training.device import Device, RunState
-from lsp.training.seed import Seed, StageChange
-from lsp.types import Array, Episode, Executors, Recipe
+from lsp.training.seed import Seed, StageChange, split_actions
+from lsp.types import ActionSample, Array, Episode, Executors, Recipe
 
 
 class TrainingLoop(Protocol):
@@ -33,7 +34,7 @@ class TrainingLoop(Protocol):
         """After each of `seeds` has collected: learn what is due, and choose the next actions."""
 
     def metrics(self, seed: Seed) -> dict[str, float]:
-        """Metrics of a seed's latest updates; waits for them. Empty before the first."""
+        """Of a seed since the last call; waits for its updates. The learner's are absent where there were none."""
 
     def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
         """Continue with the next stage of a run: its recipe, and the first `state` of all seeds."""
@@ -113,10 +114,12 @@ class Loop:
     def __init__(self, device: Device, schedule: Schedule | None = None) -> None:
         """Train the seeds of `device`; without a schedule, act after updates."""
         self.device, self._schedule = device, schedule or ActAfterUpdates()
+        self._choices = 0  # made for observations that came between two steps
 
     def start(self, seeds: Sequence[Seed]) -> None:
         """Reset every environment and choose the first actions."""
         for seed in seeds:
+            seed.executors.set_chooser(partial(self._choose, seed))
             seed.start()
         self._act(seeds)
 
@@ -134,8 +137,8 @@ class Loop:
             self._act(seeds)
 
     def metrics(self, seed: Seed) -> dict[str, float]:
-        """Metrics of a seed's latest updates; waits for them. Empty before the first."""
-        return dict(zip(self.device.compiled.metric_names, latest_metrics(self.device, seed).tolist(), strict=False))
+        """Metrics of a seed's updates since the last call; waits for them. Empty where there were none."""
+        return self.device.interval.take(seed.index)
 
     def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
         """Continue with the next stage; what waits is re-encoded."""
@@ -160,13 +163,15 @@ class Loop:
 
     def get_state(self, seed: Seed, lost: bool = False) -> dict[str, Any]:
         """The host's part of a seed."""
-        metrics = {"metrics": np.array(latest_metrics(self.device, seed))}
-        return seed.get_state(lost) | metrics | self._schedule.get_state()
+        interval = {"interval": self.device.interval.get_state(seed.index)}
+        return seed.get_state(lost) | interval | self._schedule.get_state()
 
     def set_state(self, seed: Seed, host: dict[str, Any], state: RunState) -> None:
         """Continue from `get_state`'s result and the device's part."""
         self.device.set_state(seed.index, state)
+        seed.executors.set_chooser(partial(self._choose, seed))
         seed.set_state(host)
+        self.device.interval.set_state(seed.index, host["interval"])
         self._schedule.set_state(self.device, host)
 
     def _settle(self, seeds: Sequence[Seed]) -> None:
@@ -181,6 +186,15 @@ class Loop:
             kept = [chunk for (chunk, _), ok in zip(chunks, usable, strict=True) if ok]
             seed.waiting[len(seed.waiting) - count :] = kept
             seed.unsettled = 0
+
+    def _choose(self, seed: Seed, observations: np.ndarray) -> ActionSample:
+        """Actions of a seed for observations [E, S] that nobody could know of between two steps."""
+        seed.budget.note_unforeseen_actions()
+        self._choices = max(self._choices + 1, seed.step)
+        step = np.int32(-1 - self._choices)  # for its random numbers: no step has it
+        random = np.bool_(seed.step < self.device.recipe.config.warmup_steps)
+        actions = self._schedule.act(self.device, Now(step, self._stack([seed], [observations]), random))
+        return split_actions(self.device.transform.unstack(actions)[seed.index])
 
     def _act(self, seeds: Sequence[Seed]) -> None:
         self._hand_out(seeds, self._schedule.act(self.device, self._now(seeds)))
@@ -210,17 +224,11 @@ class Loop:
             seed.actions = of_each[seed.index]
 
 
-def latest_metrics(device: Device, seed: Seed) -> np.ndarray:
-    """A seed's latest metrics, [M]: those of its checkpoint until the device has newer ones."""
-    newer = device.metrics_of(seed.index)
-    return seed.metrics if newer is None else newer
-
-
 def encode_unsettled(device: Device, seed: Seed) -> list[tuple[tuple[np.ndarray, np.ndarray], bool]]:
     """A seed's unsettled chunks in the terms of the layer in training, and whether all of each can be used."""
     found = []
     for packed, returns in seed.waiting[len(seed.waiting) - seed.unsettled :]:
         assert device.compiled.encode is not None
         encoded, usable = map(np.asarray, device.compiled.encode(device.actor_params_of(seed.index), packed))
-        found.append(((encoded, returns), bool(usable.all())))
+        found.append(((encoded, returns), bool(usable.all()) and not seed.budget.mixed))
     return found

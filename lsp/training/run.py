@@ -13,7 +13,7 @@ import numpy as np
 from lsp.config import Config, stages, to_dict
 from lsp.envs import BoxEnv
 from lsp.executors import factory
-from lsp.executors.episodes import summarize
+from lsp.executors.episodes import any_says_success, summarize
 from lsp.storage import checkpoint, layer_files
 from lsp.storage.outputs import Outputs
 from lsp.training import divergence, growth, resuming
@@ -63,6 +63,7 @@ class Run:
         self.recent: list[Episode] = []  # since the last line of metrics
         self.due: list[str] = []  # what is still to be written of this step, in turn: metrics, evaluation, checkpoint
         self.warm_up_left = 0  # updates of the critics alone that come before the next step
+        self._says_success = False  # whether any episode so far said if it met the task
         self._seconds = 0.0  # of earlier sessions of this run
         self._began = time.perf_counter()
         self.use(evaluator)
@@ -82,6 +83,7 @@ class Run:
         """
         config, step = self.config, self.seed.step
         self.recent += episodes
+        self._says_success = self._says_success or any_says_success(episodes)
         if crossed(before, step, config.log_every):
             self.due.append("metrics")
         ended = step >= config.steps or growth.due(config, self.stage, step)
@@ -151,7 +153,7 @@ class Run:
         seed = self.seed
         line = {"step": seed.step, "updates": seed.updates, "seconds": round(self._elapsed(), 3)}
         line |= {"layer": len(self.stage.layers), "dropped": self.stage.dropped}
-        line |= {"episodes": len(self.recent)} | summarize(self.recent) | self._loop.metrics(seed)
+        line |= {"episodes": len(self.recent)} | summarize(self.recent, self._says_success) | self._loop.metrics(seed)
         return line | seed.executors.stats()
 
     def require_sound(self) -> None:
@@ -173,7 +175,8 @@ class Run:
         key = stream_key(seed.root, Stream.EVALUATE, seed.step)
         now = {"step": seed.step, "updates": seed.updates, "layer": len(self.stage.layers)}
         params = self._loop.device.actor_params_of(seed.index)
-        records = [now | record for record in self._evaluator(params, key, watch)]
+        records = [now | record for record in self._evaluator(params, key, self._says_success, watch)]
+        self._says_success = self._says_success or any("success" in record for record in records)
         outputs.write_evaluation(*records)
         return records
 
@@ -194,6 +197,7 @@ class Run:
             "recent": [list(episode) for episode in self.recent],
             "due": [each for each in self.due if each != "checkpoint"],
             "warm_up_left": self.warm_up_left,
+            "says_success": self._says_success,
             "seconds": self._elapsed(),
             "replay_size": size,
             "offsets": outputs.offsets(),
@@ -223,6 +227,7 @@ class Run:
         self.recent = [Episode(*episode) for episode in host["recent"]]
         self.due = [each for each in host["due"] if each != "evaluation" or self.config.evaluation.every > 0]
         self.warm_up_left = host["warm_up_left"]
+        self._says_success = host["says_success"]
         self._seconds = host["seconds"]
         resuming.drop_lines(self.dir, host["offsets"])
         exact = all(executor["env"] is not None for executor in host["loop"]["executors"]["executors"])

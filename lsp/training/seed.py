@@ -28,6 +28,7 @@ class UpdateBudget:
     learning_starts: int  # the step from which `utd` counts
     uncounted: int = 0  # updates that `utd` does not count
     stale: int = 0  # chunks still to come whose actions are those of the layer below
+    mixed: bool = False  # whether some actions in them are not, because executors were started again meanwhile
 
     def updates_due(self, config: Config, step: int, updates: int) -> int:
         """Updates that `utd` has earned since learning started and that are still to be made."""
@@ -41,7 +42,11 @@ class UpdateBudget:
         if not change.same_actions:
             # What n-step returns hold back, and the actions already chosen, are still to come in the old terms.
             held = 0 if change.reward is not None else min(config.n_step - 1, step // config.executors.count)
-            self.stale = held + 1
+            self.stale, self.mixed = held + 1, False
+
+    def note_unforeseen_actions(self) -> None:
+        """Executors act as the layer in training has just chosen, whatever was chosen before."""
+        self.mixed = self.mixed or self.stale > 0
 
     def take_stale(self) -> bool:
         """Whether the chunk that has just come is a stale one; it is counted off."""
@@ -50,7 +55,7 @@ class UpdateBudget:
 
     def get_state(self) -> list[int]:
         """All of it."""
-        return [self.learning_starts, self.uncounted, self.stale]
+        return [self.learning_starts, self.uncounted, self.stale, self.mixed]
 
 
 class Seed:
@@ -66,7 +71,6 @@ class Seed:
         self.observations = np.zeros((config.executors.count, executors.spec.observation_dim), np.float32)
         self.waiting: list[tuple[np.ndarray, np.ndarray]] = []  # packed transitions and returns since the last dispatch
         self.unsettled = 0  # the newest of them that are still in the terms of the layer below
-        self.metrics = np.zeros(0, np.float32)  # those of the checkpoint, until the device has newer ones
 
     def start(self) -> None:
         """Reset every environment."""
@@ -74,8 +78,7 @@ class Seed:
 
     def collect(self) -> Sequence[Episode]:
         """Step every executor once with the actions that were chosen for it; returns the episodes that ended."""
-        dim = self.executors.spec.action_dim
-        chunk = self.executors.step(ActionSample(self.actions[:, :dim], self.actions[:, dim:]))
+        chunk = self.executors.step(split_actions(self.actions))
         self.step += len(chunk.observations)
         if chunk.complete:
             self.waiting.append((chunk.packed, chunk.returns))
@@ -97,7 +100,6 @@ class Seed:
         """Continue with the next stage of a run."""
         self.updates += change.extra_updates
         self.budget.begin_stage(change, self.config, self.step, self.updates)
-        self.metrics = np.zeros(0, np.float32)
         if change.reward is not None:
             self.executors.set_reward(change.reward)
             self.waiting.clear()
@@ -124,13 +126,18 @@ class Seed:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from `get_state`'s result, with `metrics` beside it."""
+        """Continue from `get_state`'s result."""
         self.step, self.updates = state["step"], state["updates"]
         self.budget = UpdateBudget(*state["stage"])
-        self.actions, self.metrics = np.asarray(state["actions"]), np.asarray(state["metrics"])
+        self.actions = np.asarray(state["actions"])
         self.waiting = [(np.asarray(packed), np.asarray(returns)) for packed, returns in state["waiting"]]
         self.executors.set_state(state["executors"])
 
     def observe_again(self) -> None:
         """Take over the observations of executors that have begun episodes in `set_state`."""
         self.observations = np.stack([each["observation"] for each in self.executors.get_state()["executors"]])
+
+
+def split_actions(actions: np.ndarray) -> ActionSample:
+    """Actions [E, 2A], the two spaces side by side, as a sample."""
+    return ActionSample(*np.split(actions, 2, axis=1))

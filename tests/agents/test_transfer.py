@@ -1,6 +1,6 @@
 """Growing without waste: the same policy, the same critics, the same experience, seen from one layer higher."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -280,3 +280,29 @@ def test_rows_of_two_layers_below_are_encoded_through_both() -> None:
     values = [layer.values for layer in layers]
     again, _ = jax.jit(lambda h: hierarchy.decode(stack.flows_of(layers), values, h, t.observation))(rows.action)
     np.testing.assert_allclose(again, t.action, atol=1e-4)
+
+
+@pytest.mark.parametrize("keep_critics", [False, True])
+def test_a_support_follows_another_reward_where_critics_are_new(keep_critics: bool) -> None:
+    """As in a fresh agent, until their first update; kept critics have learned, and keep theirs."""
+    critic = {"critic.kind": "categorical", "critic.support": "adaptive", "critic.num_atoms": 21}
+    critic |= {"critic.v_min": -5.0, "critic.v_max": 5.0, "growth.keep_critics": keep_critics}
+    config = tiny_config(**SMALL | critic)
+    recipe = agents.build(config, SPEC)
+    old = jax.jit(recipe.agent.init)(jax.random.key(0))
+    for i in range(2):
+        old, _ = jax.jit(recipe.agent.update)(old, BATCH, jax.random.fold_in(KEY, i))
+    new = agents.build(config, SPEC, (transfer.freeze(recipe.config, SPEC, old),), stage=1)
+    grow = jax.jit(partial(transfer.grow, config, SPEC, new, same_reward=keep_critics))
+    grown, fresh = grow(old, jax.random.key(1)), jax.jit(new.agent.init)(jax.random.key(1))
+    observe, rng = jax.jit(new.agent.observe), np.random.default_rng(3)
+    for _ in range(5):
+        returns = rng.normal(300.0, 20.0, 32).astype(np.float32)
+        grown, fresh = observe(grown, BATCH.transitions, returns), observe(fresh, BATCH.transitions, returns)
+    assert float(fresh.actor.support.scale) == 128.0
+    assert float(grown.actor.support.scale) == (1.0 if keep_critics else 128.0)
+    grown, _ = jax.jit(new.agent.update)(grown, BATCH, KEY)
+    scale = float(grown.actor.support.scale)
+    for _ in range(5):
+        grown = observe(grown, BATCH.transitions, 100 * returns)
+    assert float(grown.actor.support.scale) == scale

@@ -1,12 +1,13 @@
 """The books of an episode, against plain sums."""
 
 import json
-import math
+from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsp.executors.episodes import EpisodeMeter, summarize
+from lsp.executors.episodes import EpisodeMeter, record_of, summarize
 from lsp.types import Episode
 
 
@@ -22,20 +23,57 @@ def test_meter_equals_plain_sums(rng: np.random.Generator) -> None:
         assert episode.info == {"speed": pytest.approx(sum(speeds) / length, rel=1e-12), "cost": 0.5}
 
 
-def test_only_floats_are_counted() -> None:
+def test_whatever_is_one_number_counts() -> None:
     meter = EpisodeMeter()
-    meter.add(1.0, {"speed": 3.0, "lap": 2, "won": True, "name": "x", "pose": np.ones(2), "episode": {"r": 1.0}})
-    assert meter.finish(False).info == {"speed": 3.0}
+    numbers = {"float": 3.0, "int": 3, "bool": True, "fraction": Fraction(1, 4), "large": 2**70}
+    numbers |= {"float32": np.float32(0.5), "int8": np.int8(-2), "bool_": np.bool_(True), "uint": np.uint64(2**63)}
+    numbers |= {"0-d": np.array(2.5), "one": np.array([7]), "one by one": np.ones((1, 1), bool), "jax": jnp.ones(())}
+    meter.add(1.0, numbers)
+    expected = {name: pytest.approx(float(value)) for name, value in numbers.items() if np.ndim(value) == 0}
+    assert meter.finish(False).info == expected | {"one": 7.0, "one by one": 1.0}
 
 
-def test_a_term_that_comes_once_counts_for_the_whole_episode() -> None:
+class Odd:
+    """Looks like an array of one, and is none."""
+
+    shape = ()
+
+    def __array__(self, *arguments: object, **options: object) -> np.ndarray:
+        raise RuntimeError("elsewhere")
+
+
+NOTHING = [None, "x", "3.0", b"3", np.str_("3.0"), [1.0], (1.0,), {"r": 1.0}, np.ones(2), np.ones(0), np.array("3")]
+NOTHING += [np.nan, np.inf, -np.inf, np.float32("nan"), np.array(np.nan), 10**400, 1j, np.complex64(1), object(), Odd()]
+
+
+@pytest.mark.parametrize("value", NOTHING, ids=lambda value: type(value).__name__)
+def test_all_else_is_as_if_nothing_were_said(value: object) -> None:
     meter = EpisodeMeter()
-    for info in ({}, {}, {}, {"success": 1.0}):
+    for said in (value, 4.0, value):
+        meter.add(0.0, {"term": said, "is_success": said, "other": value})
+    episode = meter.finish(False)
+    assert (episode.info, episode.success) == ({"term": 4.0}, 4.0)
+
+
+def test_names_that_are_not_text() -> None:
+    """They are written as text, also after a checkpoint, which holds JSON."""
+    meter, resumed = EpisodeMeter(), EpisodeMeter()
+    info = {3: 1.0, ("a", 1): 2.0, None: 3.0, "x": 4.0}
+    meter.add(0.0, info)
+    resumed.set_state(json.loads(json.dumps(meter.get_state())))
+    for each in (meter, resumed):
+        each.add(0.0, {3: 2.0})
+        assert each.finish(False).info == {"3": 1.5, "('a', 1)": 2.0, "None": 3.0, "x": 4.0}
+
+
+def test_a_term_counts_in_the_steps_that_say_it() -> None:
+    meter = EpisodeMeter()
+    for info in ({}, {"lap": 2.0}, {"speed": 1.0}, {"lap": 5.0, "speed": 0.0}):
         meter.add(0.0, info)
-    assert meter.finish(True).info == {"success": 0.25}
+    assert meter.finish(True).info == {"lap": 3.5, "speed": 0.5}
 
 
-def test_success_is_that_of_the_last_step() -> None:
+def test_success_is_what_the_episode_says_last() -> None:
     meter = EpisodeMeter()
     for met in (0.0, np.bool_(True), False):
         meter.add(0.0, {"is_success": met})
@@ -47,8 +85,52 @@ def test_success_is_that_of_the_last_step() -> None:
         assert (episode.success, episode.info) == (success, {})
         one.add(0.0, {})
         assert one.finish(False).success is None
-    episodes = [Episode(0.0, 1, False, {}, success) for success in (1.0, 0.0, 1.0, None)]
-    assert summarize(episodes)["success"] == pytest.approx(2 / 3)
+    meter.add(0.0, {"is_success": np.array([True])})
+    meter.add(0.0, {})
+    assert meter.finish(False).success == 1.0
+
+
+def test_another_name_of_success() -> None:
+    """Meta-World's; the proper one goes first."""
+    meter = EpisodeMeter()
+    meter.add(0.0, {"success": 1.0})
+    assert meter.finish(False)[3:5] == ({"success": 1.0}, 1.0)
+    meter.add(0.0, {"success": 1.0, "is_success": 0.0})
+    assert meter.finish(False)[3:5] == ({"success": 1.0}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "says_success", "expected"),
+    [
+        ((1.0, 0.0, 1.0, 0.0), False, 0.5),
+        ((None, None, 1.0, None), False, 0.25),  # whichever it is that says so
+        ((1.0, None, None, None), False, 0.25),
+        ((None, None, None, None), True, 0.0),  # an earlier episode did
+        ((None, None, None, None), False, None),
+        ((0.0, None, None, None), False, 0.0),
+    ],
+)
+def test_share_of_successes(said: tuple[float | None, ...], says_success: bool, expected: float | None) -> None:
+    episodes = [Episode(0.0, 1, False, {}, success) for success in said]
+    assert summarize(episodes, says_success).get("success") == expected
+    found = record_of(episodes, says_success).get("success")
+    assert found == (None if expected is None else [success or 0.0 for success in said])
+
+
+def test_a_record_says_which_episodes_said_nothing() -> None:
+    episodes = [
+        Episode(1.0, 10, True, {"speed": 1.0}),
+        Episode(3.0, 20, False, {"speed": 2.0, "lap": 0.0}, 1.0),
+    ]
+    assert record_of(episodes) == {
+        "return": 2.0,
+        "returns": [1.0, 3.0],
+        "lengths": [10, 20],
+        "terminated": [True, False],
+        "success": [0.0, 1.0],
+        "info/speed": [1.0, 2.0],
+        "info/lap": [None, 0.0],
+    }
 
 
 def test_meter_goes_on_exactly(rng: np.random.Generator) -> None:
@@ -69,11 +151,11 @@ def test_summary_is_of_means() -> None:
     episodes = [
         Episode(1.0, 10, True, {"speed": 1.0, "cost": 4.0}),
         Episode(3.0, 20, False, {"speed": 2.0}),
-        Episode(8.0, 60, False, {"speed": 6.0, "cost": 4.0}),
+        Episode(8.0, 60, False, {"speed": 6.0, "cost": 2.0, "lap": 7.0}),
     ]
     summary = summarize(episodes)
-    assert math.isnan(summary.pop("info/cost"))  # a mean over some of the episodes would pass for one over all
-    assert summary == {"return": 4.0, "length": 30.0, "terminated": pytest.approx(1 / 3), "info/speed": 3.0}
+    means = {"info/speed": 3.0, "info/cost": 3.0, "info/lap": 7.0}  # over the episodes that have it
+    assert summary == {"return": 4.0, "length": 30.0, "terminated": pytest.approx(1 / 3)} | means
     assert all(type(value) is float for value in summary.values())
 
 

@@ -129,7 +129,7 @@ def test_books_of_an_episode() -> None:
 def test_only_numbers_of_info_are_averaged() -> None:
     executor = countdown()
     executor.reset()
-    assert run(executor, actions(1, 3))[-1].episode.info == {"steps": 2.0}
+    assert run(executor, actions(1, 3))[-1].episode.info == {"steps": 2.0, "count": 2.0}
 
 
 def through_a_checkpoint(state: dict[str, Any], folder: Path) -> dict[str, Any]:

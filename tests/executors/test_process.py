@@ -1,18 +1,24 @@
 """Workers do what executors in this process do, to the bit, and leave nothing behind whatever ends them."""
 
+import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from lsp.config import ConfigError, ExecutorsConfig
-from lsp.envs import EnvironmentFault, env_spec
+from lsp.envs import BoxEnv, EnvironmentFault, env_spec
 from lsp.executors.executor import Executor
 from lsp.executors.inproc import InProcess
 from lsp.executors.process import cores, make_process
@@ -152,6 +158,176 @@ def test_a_fault_in_an_environment_is_told_as_in_process() -> None:
     assert gone(processes, 0.0)
 
 
+class Trouble(gymnasium.Env):
+    """Does at its second step what it is told to."""
+
+    observation_space, action_space = Box(-np.inf, np.inf, (1,)), Box(-1.0, 1.0, (1,))
+
+    def __init__(self, what: str) -> None:
+        self.what, self.steps = what, 0
+        if what == "in the worker alone" and multiprocessing.parent_process() is not None:
+            raise SystemExit("no display here")
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(1), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps == 2:
+            self.act()
+        return np.zeros(1), 1.0, False, False, {"callback": lambda: 0, "x": 1.0}
+
+    def act(self) -> None:
+        match self.what:
+            case "exit":
+                sys.exit(3)
+            case "memory":
+                raise MemoryError
+            case "not to be pickled":
+                raise OSError(lambda: 0)
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "os._exit":
+                os._exit(7)
+            case "segfault":
+                os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def stepped(pool: WorkerPool, steps: int) -> None:
+    """Reset, and step so often, with actions of one number."""
+    pool.reset()
+    action = np.zeros((pool._parts[-1].stop, 1), np.float32)
+    for _ in range(steps):
+        pool.step(ActionSample(action, action))
+
+
+def trouble(what: str) -> Callable[[int, int], Executor]:
+    return partial(_trouble, what)
+
+
+def _trouble(what: str, index: int, incarnation: int) -> Executor:
+    return Executor(BoxEnv(Trouble(what), "trouble"), index, 0.9, 3)
+
+
+TROUBLE = EnvSpec(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("exit", "SystemExit: 3"),
+        ("memory", "MemoryError"),
+        ("not to be pickled", "OSError"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("in the worker alone", "SystemExit: no display here"),
+    ],
+)
+def test_an_exception_ends_it_at_once(what: str, says: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of whatever kind, in one line, and it is not tried again."""
+    pool = start(trouble(what), TROUBLE, 2)
+    try:
+        with pytest.raises(EnvironmentFault, match=says) as raised:
+            stepped(pool, 3)
+        assert "\n" not in str(raised.value)
+        assert pool.stats() == {"executor_deaths": 0, "executor_restarts": 0}
+    finally:
+        pool.close()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("what", "code"), [("os._exit", 7), pytest.param("segfault", -11, marks=pytest.mark.slow)])
+def test_one_that_dies_each_time_before_it_gave_a_transition(what: str, code: int) -> None:
+    pool = start(trouble(what), TROUBLE, 1, workers=1)
+    try:
+        with pytest.raises(EnvironmentFault, match=rf"executors 0 died \(exit code {code}\), 3 times in a row"):
+            stepped(pool, 20)
+        assert pool.stats() == {"executor_deaths": 3, "executor_restarts": 0}
+    finally:
+        pool.close()
+
+
+def test_an_answer_that_cannot_be_sent() -> None:
+    pool = start(unsendable, TROUBLE, 1, workers=1)
+    try:
+        pool.reset()
+        with pytest.raises(EnvironmentFault, match=r"^the worker of executors 0 raised .*pickle.* to get_state$"):
+            pool.get_state()
+        action = np.zeros((1, 1), np.float32)
+        assert pool.step(ActionSample(action, action)).observations.shape == (1, 1)  # it still listens
+    finally:
+        pool.close()
+
+
+def unsendable(index: int, incarnation: int) -> Executor:
+    executor = _trouble("", index, incarnation)
+    executor.get_state = lambda: {"callback": lambda: 0}  # type: ignore[method-assign]
+    return executor
+
+
+# What environments start
+
+
+class Parent(Trouble):
+    """Starts processes in its constructor: of this program twice, and another program."""
+
+    def __init__(self, notes: str) -> None:
+        super().__init__("")
+        self.children: list[Any] = []
+        for method, daemon in (("fork", True), ("fork", False), ("spawn", True)):
+            child = multiprocessing.get_context(method).Process(target=time.sleep, args=(1000,), daemon=daemon)
+            child.start()
+            self.children.append(child)
+        self.children.append(subprocess.Popen(["sleep", "1000"]))
+        os.system("sleep 1000 &")  # it is not told its number, and lets it have all that is open here
+        self.restarted = subprocess.Popen(["sleep", "1000"])
+        for child in (self.children[0], self.restarted):  # these signals must not be blocked in them
+            child.terminate()
+        self.children[0].join(5.0)
+        ends = [self.children.pop(0).exitcode, self.restarted.wait(5.0)]
+        Path(notes).write_text(" ".join(map(str, [*ends, *(child.pid for child in self.children)])))
+
+
+def parent(notes: str, index: int, incarnation: int) -> Executor:
+    return Executor(BoxEnv(Parent(f"{notes}-{incarnation}"), "parent"), index, 0.9, 3)
+
+
+def sleepers(group: int) -> list[int]:
+    """Living processes of a process group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group and fields[0] != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_environments_may_start_processes_which_end_with_them(tmp_path: Path) -> None:
+    """At the end, and when the worker dies, which they do not hide."""
+    pool, action = start(partial(parent, str(tmp_path / "notes")), TROUBLE, 1, workers=1), np.zeros((1, 1), np.float32)
+    try:
+        pool.reset()
+        for incarnation in range(2):
+            *ends, first, second, third = map(int, (tmp_path / f"notes-{incarnation}").read_text().split())
+            assert ends == [-signal.SIGTERM] * 2
+            (worker,) = pids(pool)
+            assert len({first, second, third} & set(sleepers(worker))) == 3
+            assert len(sleepers(worker)) >= 5
+            if incarnation == 0:
+                os.kill(worker, signal.SIGKILL)
+                began = time.monotonic()
+                pool.step(ActionSample(action, action))
+                assert time.monotonic() - began < 30.0, "its death was seen at the timeout only"
+                assert sleepers(worker) == []
+                assert gone([first, second, third])
+    finally:
+        pool.close()
+    assert sleepers(worker) == []
+    assert gone([first, second, third])
+
+
 def test_an_environment_that_cannot_be_made() -> None:
     pool = start(maker("lsp/PontMass-v0"), count=1, workers=1)
     with pytest.raises(ConfigError, match="did you mean lsp/PointMass-v0"):
@@ -170,15 +346,21 @@ def test_cores() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
+def with_child(index: int, incarnation: int) -> Executor:
+    """Of the point mass, with a process beside it."""
+    subprocess.Popen(["sleep", "1000"])
+    return POINT_MASS(index, incarnation)
+
+
 LEARNER = """
 import signal, sys
 import numpy as np
 from lsp.types import ActionSample
-from tests.executors.test_process import COUNT, pids, start
+from tests.executors.test_process import COUNT, pids, start, with_child
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
-    pool = start()
+    pool = start(with_child)
     pool.reset()
     action = np.zeros((COUNT, 2), np.float32)
     print(*pids(pool), flush=True)
@@ -193,7 +375,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", ["exit", "raise", "hang", signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "end", ["exit", "raise", "hang", signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+)
 def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None:
     """However the learner ends; signals other than SIGKILL go to its workers too, as from a terminal.
 
@@ -221,5 +405,7 @@ def test_nothing_stays_behind(end: str | signal.Signals, tmp_path: Path) -> None
         finally:
             learner.kill()
     assert gone(workers)
+    assert gone([pid for worker in workers for pid in sleepers(worker)])
+    assert all(sleepers(worker) == [] for worker in workers)
     assert b"in serve" not in errors  # no worker's traceback
     assert set(os.listdir(SHARED)) <= shared

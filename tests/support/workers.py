@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from lsp.config import Config, ExecutorsConfig
 from lsp.envs import env_spec
 from lsp.executors.async_workers import AsyncWorkers, Collector
+from lsp.executors.executor import Executor
 from lsp.executors.factory import ExecutorMaker
 from lsp.executors.inproc import make_group
 from lsp.executors.worker_pool import WorkerDied, WorkerPool
@@ -73,6 +75,47 @@ class LocalWorker:
 
     def close(self) -> None:
         self.collector.close()
+
+
+class Mortal:
+    """A worker in this process, which dies of what `fatal` says of it: part, incarnation, number of the request."""
+
+    mute = False  # instead of dying it falls silent
+
+    def __init__(self, part: range, incarnation: int, fatal: Callable[[range, int, int, str], bool]) -> None:
+        self.part, self.incarnation, self.fatal, self.requests, self.closed = part, incarnation, fatal, 0, False
+        self.executors = make_group(MAKER, part, incarnation)
+
+    def send(self, request: str, argument: Any = None) -> None:
+        self.request = request, argument
+        self.requests += 1
+
+    def ready(self, seconds: float) -> bool:
+        return not (self.mute and self.fatal(self.part, self.incarnation, self.requests, self.request[0]))
+
+    def receive(self) -> Any:
+        request, argument = self.request
+        if self.closed or self.fatal(self.part, self.incarnation, self.requests, request):
+            self.closed = True
+            raise WorkerDied("died")
+        return getattr(self.executors, request)(*([] if argument is None else [argument]))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Observation, action, and action of the layer, of every step that any executor makes."""
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    step = Executor.step
+
+    def spying(self: Executor, env_action: np.ndarray, layer_action: np.ndarray) -> Any:
+        found.append((self.observation.copy(), env_action.copy(), layer_action.copy()))
+        return step(self, env_action, layer_action)
+
+    monkeypatch.setattr(Executor, "step", spying)
+    return found
 
 
 def local_workers(

@@ -95,6 +95,9 @@ def test_every_row_is_learned_from_once_through_deaths_and_a_resume(tmp_path: Pa
     resumed = make(chosen, workers=3, seed=1)
     resumed.set_state(read["loop"], RunState(*jax.tree.map(jax.numpy.array, state)))
     assert (resumed.step, resumed.updates) == (loop.step, loop.updates)
+    line = loop.metrics()
+    assert resumed.metrics() == line
+    assert {"weights", "staleness"} <= line.keys()
     later = consumed(resumed)
     for _ in range(60):
         episodes += resumed.advance()

@@ -211,6 +211,20 @@ def test_too_few_environments_are_one_line_with_a_remedy() -> None:
     )
 
 
+def test_what_only_some_episodes_say(key: jax.Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the first one, and in one step only."""
+    step = Script.step
+
+    def quiet(self: Script, action: np.ndarray) -> Any:
+        met = self.length == 14 and len(self.actions) == 5
+        return *step(self, action)[:4], {"lap": 1.5, "is_success": True} if met else {}
+
+    monkeypatch.setattr(Script, "step", quiet)
+    record, _ = scripted("mode", key)
+    assert (record["success"], record["info/lap"]) == ([0.0, 1.0, 0.0], [None, 1.5, None])
+    assert "info/speed" not in record
+
+
 def point_mass() -> envs.BoxEnv:
     return envs.make("lsp/PointMass-v0", max_episode_steps=7)
 

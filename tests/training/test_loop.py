@@ -15,6 +15,8 @@ import pytest
 from lsp.replay import make_uniform
 from lsp.training import device
 from lsp.training.device import act
+from lsp.training.loop import ActAfterUpdates
+from lsp.training.pipelined import ActBeforeUpdates
 from lsp.training.seed import StageChange
 from lsp.types import Chunk, Recipe
 from tests.support.loops import (
@@ -22,6 +24,7 @@ from tests.support.loops import (
     POINT_MASS,
     ant_recipe,
     device_state,
+    make_many,
     make_toy,
     record_only,
     share_compilations,
@@ -221,17 +224,40 @@ def test_metrics_never_steer() -> None:
     np.testing.assert_equal(run(silent), run(recipe))
 
 
-def test_metrics_are_means_over_the_latest_updates() -> None:
+def test_metrics_are_of_the_updates_since_the_last_line() -> None:
     loop = started(toy_recipe(toy_config(utd=3.0)))
     while loop.updates == 0:
         assert loop.metrics() == {}
         loop.advance()
-    assert sorted(loop.metrics()) == ["batch_age", "replay_size", "updates", "weights"]
-    assert loop.metrics()["updates"] == np.mean([0, 1, 2])
-    loop.advance()
-    assert loop.metrics()["updates"] == np.mean([3, 4, 5])
-    assert loop.metrics()["replay_size"] == loop.step
+    line = loop.metrics()
+    assert sorted(line) == ["batch_age", "replay_size", "updates", "weights"]
+    assert line["updates"] == np.mean([0, 1, 2])
+    assert line["replay_size"] == loop.step
+    assert loop.metrics() == {}
+    for _ in range(100):
+        loop.advance()
+    line = loop.metrics()
+    assert line["updates"] == np.mean(range(3, 303))
+    assert line["replay_size"] == CAPACITY
     assert int(loop.state.agent.updates) == loop.updates
+
+
+@pytest.mark.parametrize("schedule", [ActAfterUpdates, ActBeforeUpdates])
+def test_metrics_of_a_dispatch_that_is_not_finite_show_in_the_line(schedule: Any) -> None:
+    recipe = toy_recipe(toy_config())
+    update = recipe.agent.update
+
+    def broken_once(state: Any, *arguments: Any) -> Any:
+        after, info = update(state, *arguments)
+        strange = jnp.where(state.updates == 20, jnp.nan, info.metrics["weights"])
+        return after, info._replace(metrics=info.metrics | {"weights": strange})
+
+    loop = make_many(recipe._replace(agent=recipe.agent._replace(update=broken_once)), (0,), schedule=schedule())
+    loop.start()
+    loop.until(100)
+    assert np.isnan(loop.metrics()["weights"])
+    loop.until(120)
+    assert np.isfinite(loop.metrics()["weights"])
 
 
 def test_every_action_and_every_update_has_a_key_of_its_own() -> None:

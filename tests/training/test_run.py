@@ -14,6 +14,7 @@ from lsp.storage import checkpoint, metrics, run_folder
 from lsp.training import session
 from lsp.training.run import crossed, env_seeds
 from tests.support.runs import (
+    Puppet,
     assert_same_run,
     assert_same_state,
     command,
@@ -194,3 +195,36 @@ def test_crossed(interval: int) -> None:
         for now in range(before, before + 9):
             multiples = [step for step in range(before + 1, now + 1) if interval and step % interval == 0]
             assert crossed(before, now, interval) == bool(multiples)
+
+
+class Seldom(Puppet):
+    """Meets its task in the 5th step of an episode, and says so then, for some steps; and nothing else ever."""
+
+    until = 60
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.episode_steps = 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, *_ = super().step(action)
+        self.episode_steps += 1
+        met = self.episode_steps == 5 and self.steps < self.until
+        return observation, reward, met, self.episode_steps == 10, {"is_success": True} if met else {}
+
+
+def test_a_task_that_says_success_only_when_it_is_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The share of the episodes that met it, in every line: later ones of which none did, and after a resume."""
+    folder = tmp_path / "run"
+    given = {"env": "tests.training.test_run:Seldom", "env_kwargs": "{}", "learning_starts": 10_000, "steps": 160}
+    assert run.main(command(folder, **given, evaluation__every=80)) == 0
+    monkeypatch.setattr(Seldom, "until", 0)
+    assert run.main([f"--resume={folder}", "--steps=240"]) == 0
+    lines = metrics.read(folder / "metrics.jsonl")
+    shares = [line["success"] for line in lines if line["episodes"]]
+    assert shares == [line["terminated"] for line in lines if line["episodes"]]
+    assert set(shares) >= {0.0, 1.0}
+    assert lines[-1]["success"] == 0.0
+    for line in metrics.read(folder / "eval.jsonl"):
+        assert line["success"] == [float(terminated) for terminated in line["terminated"]]
+        assert line["success"] == ([0.0, 0.0] if line["step"] == 240 else [1.0, 1.0])
