@@ -80,7 +80,7 @@ def without_platform(reason: str) -> ConfigError:
     given = " ".join(f"{name}={os.environ[name]}" for name in PLATFORM_VARIABLES if os.environ.get(name))
     reason = re.sub(r" \(set JAX_PLATFORMS=.*", "", " ".join(reason.split())).rstrip(".")
     return ConfigError(
-        f"{given or 'JAX'}: {reason or 'no such device is found'}; unset JAX_PLATFORMS, or let it be cpu"
+        f"{given or 'JAX'}: {reason or 'no such device is found'}; unset it, or let JAX_PLATFORMS be cpu"
     )
 
 

@@ -109,7 +109,7 @@ def test_a_platform_that_is_not_there(
 
     monkeypatch.setattr(jax, "devices", devices)
     assert commands.status_of(raising(RuntimeError("whatever JAX says"))) == 2
-    assert capsys.readouterr().err == f"lsp: error: {message} unset JAX_PLATFORMS, or let it be cpu\n"
+    assert capsys.readouterr().err == f"lsp: error: {message} unset it, or let JAX_PLATFORMS be cpu\n"
     assert commands.status_of(raising(ConfigError("something else"))) == 2
     assert capsys.readouterr().err == "lsp: error: something else\n"
 
