@@ -39,7 +39,7 @@ def status_of(command: Callable[[], int]) -> int:
         return status if _flush() else status or FAULT
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         return FAULT
-    except (ConfigError, Fault, OSError, RuntimeError) as error:
+    except (ConfigError, Fault, OSError, RuntimeError, AssertionError) as error:
         expected = platform_problem(error) or error
         if os.environ.get("LSP_DEBUG") or not isinstance(expected, ConfigError | Fault | OSError):
             raise
@@ -64,13 +64,24 @@ def say(line: str, stream: TextIO | None = None) -> None:
 
 
 def platform_problem(error: BaseException) -> ConfigError | None:
-    """The error in one line where JAX did not find the platform that the environment names; None of other errors."""
-    text = " ".join(str(error).split())
-    if not (isinstance(error, RuntimeError) and text.startswith(("Unable to initialize backend", "Unknown backend"))):
+    """The error in one line where the reason is that JAX finds no device; None of other errors."""
+    jax = sys.modules.get("jax")
+    if isinstance(error, ConfigError | Fault | OSError) or jax is None:
         return None
-    given = [f"{name}={os.environ[name]}" for name in PLATFORM_VARIABLES if os.environ.get(name)]
-    text = re.sub(r" \(set JAX_PLATFORMS=.*", "", text)
-    return ConfigError(f"{' '.join(given) or 'JAX'}: {text}; unset JAX_PLATFORMS, or let it be cpu")
+    try:
+        jax.devices()
+    except Exception as reason:  # of a platform that it knows, but does not find, an assertion without a word
+        return without_platform(str(reason))
+    return None
+
+
+def without_platform(reason: str) -> ConfigError:
+    """What to say where JAX finds no device, for that reason."""
+    given = " ".join(f"{name}={os.environ[name]}" for name in PLATFORM_VARIABLES if os.environ.get(name))
+    reason = re.sub(r" \(set JAX_PLATFORMS=.*", "", " ".join(reason.split())).rstrip(".")
+    return ConfigError(
+        f"{given or 'JAX'}: {reason or 'no such device is found'}; unset it, or let JAX_PLATFORMS be cpu"
+    )
 
 
 def _prepare_streams() -> None:

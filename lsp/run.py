@@ -60,7 +60,7 @@ def _train(command: cli.Command) -> int:
 
 def as_typed(text: str, place: Path, folder: Path) -> str:
     """A message about `place` that names it as it was typed, which is shorter, and means the same to who typed it."""
-    return text.replace(str(place), str(folder))
+    return text.replace(shlex.quote(str(place)), shlex.quote(str(folder))).replace(str(place), str(folder))
 
 
 def _end(folder: Path, finished: bool, failures: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 from lsp import commands, export, run, video
@@ -84,33 +85,40 @@ def test_a_reader_that_has_seen_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "message"),
+    ("variables", "reason", "message"),
     [
         (
             {"JAX_PLATFORMS": "nosuch"},
-            "JAX_PLATFORMS=nosuch: Unable to initialize backend 'nosuch': no such thing; unset",
+            "no such\nthing (set JAX_PLATFORMS='' or",
+            "JAX_PLATFORMS=nosuch: no such thing;",
         ),
-        ({"JAX_PLATFORM_NAME": "gpu", "JAX_PLATFORMS": ""}, "JAX_PLATFORM_NAME=gpu: Unable to initialize"),
-        ({}, "JAX: Unable to initialize"),
+        ({"JAX_PLATFORM_NAME": "gpu", "JAX_PLATFORMS": ""}, "", "JAX_PLATFORM_NAME=gpu: no such device is found;"),
+        ({}, "x.", "JAX: x;"),
     ],
 )
-def test_a_platform_that_is_not_there(variables: dict[str, str], message: str, monkeypatch: Any, capsys: Any) -> None:
+def test_a_platform_that_is_not_there(
+    variables: dict[str, str], reason: str, message: str, monkeypatch: Any, capsys: Any
+) -> None:
     for name in commands.PLATFORM_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    text = "Unable to initialize backend 'nosuch': no such\nthing (set JAX_PLATFORMS='' to automatically choose one)"
-    assert commands.status_of(raising(RuntimeError(text))) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"lsp: error: {message}")
-    assert said.endswith("; unset JAX_PLATFORMS, or let it be cpu\n")
-    assert said.count("\n") == 1
+
+    def devices() -> None:
+        raise AssertionError(reason)
+
+    monkeypatch.setattr(jax, "devices", devices)
+    assert commands.status_of(raising(RuntimeError("whatever JAX says"))) == 2
+    assert capsys.readouterr().err == f"lsp: error: {message} unset it, or let JAX_PLATFORMS be cpu\n"
+    assert commands.status_of(raising(ConfigError("something else"))) == 2
+    assert capsys.readouterr().err == "lsp: error: something else\n"
 
 
 def test_jax_says_what_is_looked_for() -> None:
     """Its message in a process of its own: of a name, of a platform without its device, of the old variable."""
-    script = "import sys, jax\nfrom lsp import commands\nsys.exit(commands.status_of(lambda: len(jax.devices()) and 0))"
-    for name, value in (("JAX_PLATFORMS", "nosuch"), ("JAX_PLATFORMS", "cuda,nosuch"), ("JAX_PLATFORM_NAME", "gpu")):
+    script = "import sys, jax\nfrom lsp import commands\n"
+    script += "sys.exit(commands.status_of(lambda: jax.numpy.zeros(3).size - 3))"
+    for name, value in (("JAX_PLATFORMS", "nosuch"), ("JAX_PLATFORMS", "cuda"), ("JAX_PLATFORM_NAME", "gpu")):
         environment = {key: text for key, text in os.environ.items() if key not in commands.PLATFORM_VARIABLES}
         line = [sys.executable, "-c", script]
         done = subprocess.run(

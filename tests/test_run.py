@@ -15,6 +15,7 @@ import pytest
 from lsp import cli, envs, run
 from lsp.config import Config, ConfigError
 from lsp.storage import checkpoint, metrics
+from lsp.storage.run_folder import resume_command
 from lsp.training import session
 from lsp.training.divergence import Diverged
 from lsp.training.session import Ending
@@ -208,3 +209,13 @@ def test_a_run_and_its_continuation(folder: Path, capsys: pytest.CaptureFixture[
     assert "--seed cannot change" in error_of(capsys)
     assert run.main(["--resume=runs/a", "--steps=400"]) == 0
     assert [record["step"] for record in metrics.read(Path("runs/a/metrics.jsonl"))] == [100, 200, 300, 400]
+
+
+@pytest.mark.parametrize("typed", ["runs/a", "my runs/a", "it's/a", "../up/a", "."])
+def test_messages_name_folders_as_they_were_typed(typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "a 'home' of one's own"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    place = Path(typed).absolute()
+    said = run.as_typed(f"{place}/x is broken; to continue: {resume_command(place)}", place, Path(typed))
+    assert said == f"{typed}/x is broken; to continue: {resume_command(Path(typed))}"

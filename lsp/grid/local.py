@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from lsp.commands import FAULT, INTERRUPTED, PLATFORM_VARIABLES, platform_problem
+from lsp.commands import FAULT, INTERRUPTED, PLATFORM_VARIABLES, without_platform
 from lsp.grid.plan import Grid, GridRun
 from lsp.storage import checkpoint
 from lsp.storage.run_folder import locked, read_document
@@ -18,9 +18,9 @@ PROBE = """
 import jax
 try:
     jax.devices()
-except RuntimeError as error:
+except Exception as error:
     print(error)
-    raise SystemExit(1)
+    raise SystemExit(3)
 """
 Runner = Callable[[list[str]], int]  # flags of `lsp.run` to its exit status
 
@@ -40,8 +40,8 @@ def check_platform() -> None:
     if all(os.environ.get(name, "cpu") in ("", "cpu") for name in PLATFORM_VARIABLES):
         return
     asked = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
-    if asked.returncode and (problem := platform_problem(RuntimeError(asked.stdout.strip()))):
-        raise problem
+    if asked.returncode == 3:
+        raise without_platform(asked.stdout)
 
 
 def run_all(grid: Grid, runner: Runner) -> list[int]:

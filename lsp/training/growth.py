@@ -42,8 +42,9 @@ def load_layers(config: Config) -> tuple[Layer, ...]:
     return layer_files.load(Path(config.from_layers).expanduser()) if config.from_layers else ()
 
 
-def first(config: Config, spec: EnvSpec, layers: tuple[Layer, ...]) -> Stage:
-    """The first stage of a run, on `layers` of another. Raises ConfigError."""
+def first(config: Config, spec: EnvSpec, layers: tuple[Layer, ...] | None = None) -> Stage:
+    """The first stage of a run, on `layers` of another; None: those that `load_layers` finds. Raises ConfigError."""
+    layers = load_layers(config) if layers is None else layers
     stack.check(layers, spec, config.growth.prefix_observation, f"--from-layers={config.from_layers}")
     return Stage(0, layers, 0.0)
 

@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Space
 from jax.experimental.compilation_cache import compilation_cache
 
 from lsp.storage import checkpoint, metrics
+from lsp.training.evaluate import Evaluator
 from lsp.training.loop import Loop
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +125,20 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
             signal.raise_signal(number)
 
     monkeypatch.setattr(Loop, "answer", answer_and_signal)
+
+
+def signal_in_evaluation(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """Signal this process in the evaluation of that number; returns a list of those that began."""
+    original, begun = Evaluator._evaluate, list[int]()
+
+    def evaluate(evaluator: Evaluator, *arguments: Any) -> dict[str, Any]:
+        begun.append(len(begun))
+        if begun[-1] == number:
+            signal.raise_signal(signal.SIGTERM)
+        return original(evaluator, *arguments)
+
+    monkeypatch.setattr(Evaluator, "_evaluate", evaluate)
+    return begun
 
 
 def run_until(due: Callable[[], bool], number: int, arguments: list[str]) -> tuple[int, str]:
