@@ -54,6 +54,12 @@ def test_weights_are_left_out_only_where_the_loss_makes_up_for_them(
     assert weights_of(config.replay, config.critic) == expected
 
 
+def mean_loss(config: Config, targets: Array, weights: Array, value: Array) -> Array:
+    """Of one prediction for all targets, by weights whose mean is 1."""
+    loss, delta = config.critic.loss, config.critic.huber_delta
+    return critic_loss(jnp.full((1, ROWS), value), targets, weights, loss, delta)[0] / jnp.mean(weights)
+
+
 def learned(config: Config, targets: Array, steps: int = 400) -> float:
     """The one prediction at which the loss of drawn targets, priorities updated at every step, has no gradient."""
     memory = make_replay(config, SPEC)
@@ -67,13 +73,8 @@ def learned(config: Config, targets: Array, steps: int = 400) -> float:
         priorities = jnp.abs(targets - value) / (delta if loss == "huber" else 1.0)
         state = memory.update_priorities(state, jnp.arange(ROWS), priorities)
         batch = memory.sample(state, jax.random.fold_in(jax.random.key(0), i))
-
-        def mean_loss(value: Array) -> Array:
-            q = jnp.full((1, ROWS), value)
-            return critic_loss(q, batch.transitions.reward, batch.weights, loss, delta)[0] / jnp.mean(batch.weights)
-
-        rate = 2.0 / (i + 4.0)
-        return state, value - rate * jax.grad(mean_loss)(value)
+        slope = jax.grad(mean_loss, argnums=3)(config, batch.transitions.reward, batch.weights, value)
+        return state, value - 2.0 / (i + 4.0) * slope
 
     return float(jax.jit(lambda state: jax.lax.fori_loop(0, steps, step, (state, jnp.float32(5.0))))(state)[1])
 

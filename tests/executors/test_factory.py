@@ -2,11 +2,13 @@
 
 import dataclasses
 import pickle
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lsp import envs
 from lsp.config import Config, ConfigError, ExecutorsConfig, validate
 from lsp.executors import factory
 from lsp.executors.inproc import InProcess
@@ -68,10 +70,11 @@ def test_what_does_not_go_together(executors: dict[str, Any], message: str) -> N
     ],
 )
 def test_rewards_are_tried_out(rewards: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        factory.check_rewards(Config(layer_rewards=rewards))
-    factory.check_rewards(Config(layer_rewards=("env",), env="no-such-env"))
-    factory.check_rewards(Config(layer_rewards=("env", "reward_forward-2*reward_ctrl")))
+    with closing(envs.make("lsp/RllabAnt-v0")) as env:
+        with pytest.raises(ConfigError, match=message):
+            factory.check_rewards(Config(layer_rewards=rewards), env)
+        factory.check_rewards(Config(layer_rewards=("env", "reward_forward-2*reward_ctrl")), env)
+    factory.check_rewards(Config(layer_rewards=("env",)), env)  # closed, and not needed
 
 
 def test_executors_have_the_reward_of_the_layer_in_training() -> None:
