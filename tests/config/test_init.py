@@ -86,6 +86,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "critic.target_min": (-math.inf, "code: targets are not clipped"),
     "critic.target_max": (math.inf, "code: targets are not clipped"),
     "critic.loss": ("mse", "code: sac/algos/sac.py, 0.5 mean(delta^2)"),
+    "critic.huber_delta": (1.0, "no Huber loss there"),
     "critic.tau": (0.01, "code: examples/variants.py, tau"),
     "critic.learning_rate": (3e-4, "code: examples/variants.py, lr"),
     "policy.gradient": ("likelihood_ratio", "code: sac/algos/sac.py, reparameterize off"),
