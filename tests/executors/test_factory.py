@@ -70,11 +70,25 @@ def test_what_does_not_go_together(executors: dict[str, Any], message: str) -> N
     ],
 )
 def test_rewards_are_tried_out(rewards: tuple[str, ...], message: str) -> None:
-    with closing(envs.make("lsp/RllabAnt-v0")) as env:
+    with closing(envs.make_env(Config())) as env:
         with pytest.raises(ConfigError, match=message):
             factory.check_rewards(Config(layer_rewards=rewards), env)
         factory.check_rewards(Config(layer_rewards=("env", "reward_forward-2*reward_ctrl")), env)
-    factory.check_rewards(Config(layer_rewards=("env",)), env)  # closed, and not needed
+    untouched: Any = None
+    factory.check_rewards(Config(layer_rewards=("env",)), untouched)
+
+
+def test_the_first_executor_takes_the_environment_that_is_there() -> None:
+    """And is the executor that it would have been."""
+    env = envs.make_env(config())
+    env.reset(seed=99)
+    env.step(np.ones(2))
+    given, made = factory.make(config(), SEEDS, first=env), factory.make(config(), SEEDS)
+    assert isinstance(given, InProcess)
+    assert [executor.env is env for executor in given._executors] == [True, False, False]
+    np.testing.assert_array_equal(given.reset(), made.reset())
+    actions = ActionSample(np.ones((COUNT, 2), np.float32), np.ones((COUNT, 2), np.float32))
+    np.testing.assert_array_equal(given.step(actions).packed, made.step(actions).packed)
 
 
 def test_executors_have_the_reward_of_the_layer_in_training() -> None:

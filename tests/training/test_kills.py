@@ -56,7 +56,7 @@ def plan(seed: int) -> list[Kill]:
     grows = int(np.searchsorted(steps, GROWS))
     moments[grows - 2 : grows - 2] = ["growth"] * 2
     kinds = [str(kind) for kind in rng.permutation(np.repeat(KINDS, 5))]
-    delays = [rng.uniform(0, 12) if moment == "start" else rng.uniform(0, 0.5) for moment in moments]
+    delays = [rng.uniform(0, 6) if moment == "start" else rng.uniform(0, 0.5) for moment in moments]
     return [Kill(*each) for each in zip(kinds, moments, map(int, steps), delays, strict=True)]
 
 
@@ -76,7 +76,7 @@ def due(kill: Kill, folder: Path, log: Path, began: float) -> bool:
         return time.monotonic() >= began + kill.delay
     if kill.moment == "growth":
         return "growing the next" in log.read_text() or last_step(folder) > GROWS + EVERY
-    if last_step(folder) < kill.step:
+    if last_step(folder) < max(kill.step, (saved(folder) or [0])[-1] + LINE):
         return False
     return kill.moment == "step" or any((folder / "checkpoints").glob(".*.partial"))
 
