@@ -198,6 +198,7 @@ def test_a_process_ends_with_the_status(folder: Path) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_run_and_its_continuation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main([*TINY.split(), "--name=a", "--seed=5"]) == 0
     assert "lsp: finished: runs/a" in capsys.readouterr().out

@@ -60,16 +60,20 @@ class AsyncLoop:
             self._consume(seed)
 
     def metrics(self, seed: Seed) -> dict[str, float]:
-        """Of the updates since the last call: their metrics, and how old the parameters were that acted."""
-        found = self.device.interval.take(seed.index)
+        """Of the updates in this interval: their metrics, and how old the parameters were that acted."""
+        found = self.device.interval.line(seed.index)
         after_start = seed.step - seed.budget.learning_starts
         if seed.updates and after_start > 0:
             found["utd_realized"] = (seed.updates - seed.budget.uncounted) / after_start
         if self._staleness:
             ages = np.concatenate(self._staleness)
-            self._staleness.clear()
             found |= {"staleness": float(np.mean(ages)), "staleness_max": float(np.max(ages))}
         return found | {"rollouts_in_flight": workers_of(seed).in_flight()}
+
+    def begin_interval(self, seed: Seed) -> None:
+        """Begin the next interval."""
+        self.device.interval.begin(seed.index)
+        self._staleness.clear()
 
     def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
         """Continue with the next stage; then `renew_executors` with those that act for it."""

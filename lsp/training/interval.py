@@ -62,15 +62,19 @@ class Interval:
         if len(self._waiting) == 2 * LAG:
             self._fold(LAG)
 
-    def take(self, index: int) -> dict[str, float]:
-        """A seed's line, which begins its next interval; waits for its updates. Empty where there were none."""
+    def line(self, index: int) -> dict[str, float]:
+        """What a seed's line says; waits for its updates. Empty where there were none."""
         self._fold(len(self._waiting))
         count, values = int(self._counts[index]), self._values[index]
         if count == 0:
             return {}
         line = np.where(self._mean, values / count, values)
-        self._counts[index], self._values[index] = 0, 0.0
         return dict(zip(self._names, line.tolist(), strict=True))
+
+    def begin(self, index: int) -> None:
+        """Begin a seed's next interval: its line has been written."""
+        self._fold(len(self._waiting))
+        self._counts[index], self._values[index] = 0, 0.0
 
     def get_state(self, index: int) -> list[Any]:
         """A seed's interval so far; waits for its updates."""

@@ -34,7 +34,10 @@ class TrainingLoop(Protocol):
         """After each of `seeds` has collected: learn what is due, and choose the next actions."""
 
     def metrics(self, seed: Seed) -> dict[str, float]:
-        """Of a seed since the last call; waits for its updates. The learner's are absent where there were none."""
+        """Of a seed's interval so far; waits for its updates. The learner's are absent where there were none."""
+
+    def begin_interval(self, seed: Seed) -> None:
+        """Begin the next interval of a seed's metrics: the line of this one has been written."""
 
     def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
         """Continue with the next stage of a run: its recipe, and the first `state` of all seeds."""
@@ -137,8 +140,12 @@ class Loop:
             self._act(seeds)
 
     def metrics(self, seed: Seed) -> dict[str, float]:
-        """Metrics of a seed's updates since the last call; waits for them. Empty where there were none."""
-        return self.device.interval.take(seed.index)
+        """Metrics of a seed's updates in this interval; waits for them. Empty where there were none."""
+        return self.device.interval.line(seed.index)
+
+    def begin_interval(self, seed: Seed) -> None:
+        """Begin the next interval."""
+        self.device.interval.begin(seed.index)
 
     def begin_stage(self, recipe: Recipe, state: RunState, change: StageChange, seeds: Sequence[Seed]) -> None:
         """Continue with the next stage; what waits is re-encoded."""

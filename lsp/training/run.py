@@ -103,7 +103,7 @@ class Run:
                 case "metrics":
                     self.require_sound()
                     outputs.write_metrics(self._metrics_line())
-                    self.recent = []
+                    self._begin_interval()
                 case "evaluation":
                     evaluations += self._evaluate(outputs, watch)
                 case "checkpoint":
@@ -115,7 +115,7 @@ class Run:
         """Leave out a line of metrics that is due, since it cannot be made."""
         if self.due[:1] == ["metrics"]:
             self.due.pop(0)
-            self.recent = []
+            self._begin_interval()
 
     def end_stage(self) -> None:
         """Freeze the layer in training. Raises Diverged."""
@@ -155,6 +155,11 @@ class Run:
         line |= {"layer": len(self.stage.layers), "dropped": self.stage.dropped}
         line |= {"episodes": len(self.recent)} | summarize(self.recent, self._says_success) | self._loop.metrics(seed)
         return line | seed.executors.stats()
+
+    def _begin_interval(self) -> None:
+        """Of metrics; only now, for a line that could not be written is written later."""
+        self.recent = []
+        self._loop.begin_interval(self.seed)
 
     def require_sound(self) -> None:
         """Raise Diverged where the learner, or an error that it made, is not finite."""

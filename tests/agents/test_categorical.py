@@ -84,6 +84,7 @@ def test_priorities_are_what_replay_asks_for(case: tuple[str, str, str]) -> None
     assert np.all(ranked >= 0)
 
 
+@pytest.mark.slow
 def test_a_new_distribution_is_around_zero() -> None:
     """On 101 atoms up to 2000, random logits would start the critics at means of some 100."""
     first, _, _ = learned(*CASES[0])
@@ -92,6 +93,7 @@ def test_a_new_distribution_is_around_zero() -> None:
     assert first.metrics["return_std"] < 40
 
 
+@pytest.mark.slow
 def test_the_study_s_loss_as_written_forgets_the_return() -> None:
     """After as many updates its distributions are all but uniform, at the middle of the support whatever the reward."""
     first, info, _ = learned("dissertation", "as_written")

@@ -135,6 +135,7 @@ def moved(config: Config, *weights: dict[str, np.ndarray]) -> list[set[str]]:
     return [changed(*learn(batch._replace(**each))) for each in weights]
 
 
+@pytest.mark.slow
 def test_weights_of_q_alone_are_not_those_of_the_policy() -> None:
     zero, one = np.zeros(6, np.float32), np.ones(6, np.float32)
     policy = {"weights": zero, "policy_weights": one}
@@ -182,6 +183,7 @@ def test_a_run_goes_on_exactly(overrides: dict[str, Any], tmp_path: Path) -> Non
     assert_same_state(tmp_path / "straight", tmp_path / "stopped")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_an_error_that_is_not_finite_ends_the_run(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
     """Even one after which all parameters are finite: replay counts those that it refused."""

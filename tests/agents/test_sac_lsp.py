@@ -73,6 +73,7 @@ def differing(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> se
     return {name for name in first if np.any(first[name] != second[name])}
 
 
+@pytest.mark.slow
 @PRESETS
 def test_the_critic_loss_reaches_the_critic_alone(preset: str) -> None:
     tiny = make_learner(preset)
@@ -178,6 +179,7 @@ def test_update_is_traced_once(preset: str) -> None:
     assert len(tiny.traces) == 1
 
 
+@pytest.mark.slow
 def test_two_seeds_at_once_equal_two_runs() -> None:
     """To float32 rounding: XLA may sum a batch of matrix products in another order."""
     tiny = make_learner("modern")

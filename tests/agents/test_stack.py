@@ -71,6 +71,7 @@ def test_layers_of_older_versions_are_real_nvps() -> None:
     assert stack.from_description(record)[:3] == make_layer()[:3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [(SPLINE, CONFIG), (CONFIG, SPLINE), (SPLINE, SPLINE)])
 def test_layers_of_any_kinds_stack(kinds: tuple[FlowConfig, FlowConfig], rng: np.random.Generator) -> None:
     """Decoded and encoded; and rows of the lower one are read as the upper one's, to within what encoding allows."""

@@ -61,6 +61,7 @@ def predictions(made: parts.Parts, state: LearnerState) -> dict[str, np.ndarray]
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["modern", "dissertation"])
 def test_predictions_mean_the_same_after_widening(preset: str) -> None:
     made, state = make_state(preset)
@@ -112,6 +113,7 @@ def test_other_supports_carry_nothing() -> None:
         assert support.init(parts.make_parts(make_config(1.0, **changes), SPEC).head) is None
 
 
+@pytest.mark.slow
 def test_atoms_begin_where_the_first_returns_lie_and_stay_there() -> None:
     """At a power of two times the configured ones, |mean| + 2 std inside; once critics learn, returns move none."""
     config = make_config(5.0, reward_scale=2.0)

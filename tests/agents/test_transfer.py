@@ -92,6 +92,7 @@ def updated(kind: str) -> tuple[LearnerState, list[dict[str, jax.Array]]]:
     return state, metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["modern", "flat"])
 def test_the_policy_is_the_same_at_growth(kind: str) -> None:
     g, s = grown(kind), BATCH.transitions.observation
@@ -128,6 +129,7 @@ def test_what_is_kept_and_what_is_reinitialised(kind: str) -> None:
         np.testing.assert_array_equal(g.state.actor.target, online)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["modern", "latent critics", "dissertation"])
 def test_frozen_layers_never_change_and_all_else_learns(kind: str) -> None:
     g = grown(kind)
@@ -236,6 +238,7 @@ def test_the_temperature_falls_while_a_layer_diverges_less_than_it_may() -> None
     np.testing.assert_allclose(jax.jit(slope)(g.state.actor), allowed, atol=1e-5)  # the identity diverges by nothing
 
 
+@pytest.mark.slow
 def test_warming_up_teaches_the_critics_alone() -> None:
     g = grown("latent critics")
     memory = g.recipe.replay.add(g.recipe.replay.init(example_transition(SPEC)), BATCH.transitions, jnp.zeros(32))
@@ -251,6 +254,7 @@ def test_warming_up_teaches_the_critics_alone() -> None:
     assert np.any(state.actor.target != g.state.actor.target)
 
 
+@pytest.mark.slow
 def test_a_layer_that_does_not_train_and_entropy_of_actions() -> None:
     """The cost is then the composed log-density, as if there were one layer: alpha times minus the entropy."""
     config = tiny_config(**SMALL | {"growth.train_layer": False, "growth.entropy": "action"})
@@ -282,6 +286,7 @@ def test_rows_of_two_layers_below_are_encoded_through_both() -> None:
     np.testing.assert_allclose(again, t.action, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_critics", [False, True])
 def test_a_support_follows_another_reward_where_critics_are_new(keep_critics: bool) -> None:
     """As in a fresh agent, until their first update; kept critics have learned, and keep theirs."""

@@ -79,6 +79,7 @@ def learned(config: Config, targets: Array, steps: int = 400) -> float:
     return float(jax.jit(lambda state: jax.lax.fori_loop(0, steps, step, (state, jnp.float32(5.0))))(state)[1])
 
 
+@pytest.mark.slow
 def test_squared_error_learns_the_mean_whatever_is_drawn() -> None:
     """y = 0 (90 %) or 10 (10 %): 1. Without weights, LAP's priorities teach 1.72 (spec/audit.md, B1)."""
     targets = jnp.asarray(np.where(np.arange(ROWS) % 10 == 0, 10.0, 0.0), jnp.float32)

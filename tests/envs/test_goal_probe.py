@@ -1,5 +1,6 @@
 """What hindsight cannot reward is refused before training, and what it assumes is said in a line."""
 
+import gc
 import re
 from typing import Any
 
@@ -92,6 +93,7 @@ def test_the_judge_stays_open_while_anybody_may_ask_it() -> None:
     inside = judge.__self__._env.unwrapped
     assert inside.simulator is not None
     del spec, judge
+    gc.collect()
     assert inside.simulator is None
 
 

@@ -100,6 +100,7 @@ def test_killed_workers_come_back() -> None:
     assert len(lives) == COUNT + 8
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs(capfd: pytest.CaptureFixture[str]) -> None:
     """Before the first row is complete, and later."""
     pool = start(timeout=60.0)

@@ -120,6 +120,7 @@ def test_its_slope_is_continuous(rng: np.random.Generator) -> None:
     assert steps[1] < 0.6 * steps[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_densities_have_mass_one(rng: np.random.Generator) -> None:
     flow = make(action_dim=1)
@@ -136,6 +137,7 @@ def test_densities_have_mass_one(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(np.trapezoid(p, u), 1.0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_finite_whatever_the_network_says(scale: float, rng: np.random.Generator) -> None:
     """Values and gradients, forward and back, at the ends of bins and far beyond them."""
@@ -155,6 +157,7 @@ def test_finite_whatever_the_network_says(scale: float, rng: np.random.Generator
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((gradient, values)))
 
 
+@pytest.mark.slow
 def test_bounded_outputs_bound_the_slope(rng: np.random.Generator) -> None:
     """What the docstring says of m = 2 and 8 bins, with the outputs at their bounds."""
     config = FlowConfig(kind="spline", num_couplings=1, hidden_sizes=(8,), embedding_sizes=(8, 4))

@@ -168,6 +168,7 @@ def test_rank_based_masses(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(masses(state)[ROWS : ROWS + 3], [1.0, masses(state)[9], 1.0])
 
 
+@pytest.mark.slow
 def test_importance_weights(rng: np.random.Generator) -> None:
     """(N P)^-beta over its maximum in the batch, with beta by schedule."""
     replay = make_prioritized(CAPACITY, BATCH, alpha=0.6, beta=anneal(0.4, 1.0, 4))

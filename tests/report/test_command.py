@@ -43,6 +43,7 @@ def test_report(runs: Path, capsys: Any) -> None:
     assert (runs / "report.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_real_run(tmp_path: Path, compiled_once: None, capsys: Any) -> None:  # noqa: F811
     """What training writes is what the report reads."""
     folder = tmp_path / "real"

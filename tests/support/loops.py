@@ -185,7 +185,10 @@ class Training:
         self.loop.begin_stage(recipe, state, change, self.seeds)
 
     def metrics(self) -> dict[str, float]:
-        return self.loop.metrics(self.seed)
+        """Of an interval, which ends with it."""
+        line = self.loop.metrics(self.seed)
+        self.loop.begin_interval(self.seed)
+        return line
 
     def actor_params(self) -> Any:
         return self.device.actor_params_of(self.seed.index)

@@ -35,6 +35,7 @@ def dispatch_shapes(recipe: Recipe, count: int) -> tuple[Any, ...]:
     return state, key, step, *floats, jax.ShapeDtypeStruct((), jnp.bool_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", ["real", "toy"])
 def test_a_dispatch_copies_no_ring_of_a_million_rows(agent: str) -> None:
     count = {"real": 1, "toy": 8}[agent]

@@ -149,7 +149,7 @@ def test_it_can_be_stopped_between_any_two_steps(calls: int, key: jax.Array) -> 
 
     evaluator = evaluator_of(latent_is_action, make, PROTOCOLS)
     with pytest.raises(Interrupted):
-        evaluator(jnp.zeros(()), key, watch)
+        evaluator(jnp.zeros(()), key, watch=watch)
     steps = sum(len(env.actions) for env in made)
     assert steps == max(0, calls - len(SEEDS) - 1)
     assert said[0] == "evaluating, sampled policy: 0 of 3 episodes done, step 0"

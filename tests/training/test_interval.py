@@ -23,10 +23,18 @@ def added(counted: Interval, history: np.ndarray) -> Interval:
     return counted
 
 
+def taken(counted: Interval, index: int) -> dict[str, float]:
+    """A line, which says the same as often as it is asked for, until the next interval begins."""
+    line = counted.line(index)
+    np.testing.assert_equal(counted.line(index), line)
+    counted.begin(index)
+    return line
+
+
 @pytest.mark.parametrize("dispatches", [1, 2, 63, 64, 65, 200])
 def test_what_a_line_says(dispatches: int, rng: np.random.Generator) -> None:
     history = rng.normal(-5.0, 1.0, (dispatches, 3)).astype(np.float32)
-    line = added(make(), history).take(0)
+    line = taken(added(make(), history), 0)
     assert line == {
         "alpha": history[-1, 0],
         "q": pytest.approx(np.mean(history[:, 1], dtype=np.float64), rel=1e-12),
@@ -37,10 +45,10 @@ def test_what_a_line_says(dispatches: int, rng: np.random.Generator) -> None:
 def test_a_line_begins_the_next(rng: np.random.Generator) -> None:
     history = rng.normal(size=(90, 3)).astype(np.float32)
     counted = make()
-    assert counted.take(0) == {}
-    lines = [added(counted, part).take(0) for part in np.split(history, [70, 75])]
-    assert lines == [added(make(), part).take(0) for part in np.split(history, [70, 75])]
-    assert counted.take(0) == {}
+    assert taken(counted, 0) == {}
+    lines = [taken(added(counted, part), 0) for part in np.split(history, [70, 75])]
+    assert lines == [taken(added(make(), part), 0) for part in np.split(history, [70, 75])]
+    assert taken(counted, 0) == {}
 
 
 def test_few_dispatches_stay_on_the_device() -> None:
@@ -57,20 +65,20 @@ def test_continues_exactly(cut: int, rng: np.random.Generator) -> None:
     added(first, history[cut:])
     second.set_state(0, state)
     added(second, history[cut:])
-    expected = added(make(), history).take(0)
-    assert first.take(0) == second.take(0) == expected
+    expected = taken(added(make(), history), 0)
+    assert taken(first, 0) == taken(second, 0) == expected
 
 
 def test_seeds_have_intervals_of_their_own(rng: np.random.Generator) -> None:
     """The second seed is restored, and the first one's line is due earlier."""
     history = rng.normal(size=(100, 3, 3)).astype(np.float32)  # dispatches, places, metrics; the last place is idle
     many = added(make(2), history[:40])
-    assert many.take(0) == added(make(), history[:40, 0]).take(0)
+    assert taken(many, 0) == taken(added(make(), history[:40, 0]), 0)
     many.set_state(1, added(make(), history[:7, 1]).get_state(0))
     added(many, history[40:])
-    assert many.take(0) == added(make(), history[40:, 0]).take(0)
+    assert taken(many, 0) == taken(added(make(), history[40:, 0]), 0)
     both = np.concatenate([history[:7, 1], history[40:, 1]])
-    assert many.take(1) == added(make(), both).take(0)
+    assert taken(many, 1) == taken(added(make(), both), 0)
 
 
 @pytest.mark.parametrize("at", [0, 60, 99])
@@ -78,7 +86,7 @@ def test_seeds_have_intervals_of_their_own(rng: np.random.Generator) -> None:
 def test_what_is_not_finite_shows(at: int, value: float) -> None:
     history = np.zeros((100, 3))
     history[at] = value
-    line = added(make(), history).take(0)
+    line = taken(added(make(), history), 0)
     assert not np.isfinite([line["q"], line["q_max"]]).any()
 
 
@@ -91,7 +99,7 @@ def test_a_dispatch_says_the_same_of_its_updates(rng: np.random.Generator) -> No
 def test_no_updates_and_no_metrics() -> None:
     empty = Interval([], 1, OneSeed().unstack)
     empty.add(jnp.zeros(0))
-    assert empty.take(0) == {}
+    assert taken(empty, 0) == {}
 
 
 def test_kinds() -> None:

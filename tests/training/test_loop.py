@@ -144,6 +144,7 @@ def test_nothing_is_compiled_twice_and_nothing_runs_outside_jit(caplog: pytest.L
     assert sorted(compilations(caplog.records)) == once
 
 
+@pytest.mark.slow
 def test_the_real_agent_compiles_once(caplog: pytest.LogCaptureFixture) -> None:
     """No leaf of its state changes its dtype, weak type or shape on the way."""
     loop = started(ant_recipe())

@@ -36,6 +36,7 @@ def test_priorities_count() -> None:
     assert 5_000_000 < prioritized - uniform < 1.2 * 5_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["uniform", "prioritized"])
 def test_the_boundary(kind: Literal["uniform", "prioritized"], monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth stays free. As many rows as the refusal says do fit, and not one more."""

@@ -63,6 +63,7 @@ def of(many: Training, index: int) -> Training:
     return Training(many.loop, [many.seeds[index]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", ["sac_lsp", "prioritized"])
 def test_seeds_are_their_single_runs(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two devices, an idle place. Batched products sum in another order, hence 1e-3 of each array's size at the end."""

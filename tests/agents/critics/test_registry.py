@@ -70,6 +70,7 @@ def test_a_misspelt_kind_is_told_the_nearest(capfd: pytest.CaptureFixture[str]) 
         cli.parse(["--critic.kind=runing"])
 
 
+@pytest.mark.slow
 @PRESETS
 def test_the_state_is_what_every_update_makes_of_it(preset: str) -> None:
     """Running means of the critics' inputs; V has its own. Targets and ranking read it: other statistics, other TD."""
