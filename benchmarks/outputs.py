@@ -118,8 +118,8 @@ def main() -> None:
 
 def print_evaluation(config: Config, run: Run, outputs: Outputs, step_seconds: float) -> None:
     """What evaluation adds at its default cadence if episodes last as long as they can."""
-    run._evaluate(outputs)
-    run._evaluate(outputs)  # compiled
+    run._evaluate(outputs, lambda text: None)
+    run._evaluate(outputs, lambda text: None)  # compiled
     lines = [json.loads(line) for line in (run.dir / "eval.jsonl").read_text().splitlines()]
     lines = lines[-len(config.evaluation.protocols) :]
     each = sum(line["evaluation_seconds"] for line in lines) / sum(sum(line["lengths"]) for line in lines)

@@ -128,6 +128,7 @@ def _agents() -> dict[str, Case]:
     return modern | {f"{name}, study": Case(study | given) for name, given in flags.items()}
 
 
+UNWEIGHTED: Given = {"replay": "prioritized", "weights": "none"}
 CASES = _agents() | {
     "two layers": Case(TWO),
     "two layers, study": Case(STUDY | TWO | {"critic_warmup": 0}),
@@ -141,10 +142,10 @@ CASES = _agents() | {
     "seeds, two layers": Case({"seeds": 3} | TWO),
     "pipelined": Case(SIDE_BY_SIDE | {"mode": "sync_pipelined", "exploration": 3, "utd": 0.5}),
     "n-step": Case({"n_step": 5, "block": 4, "norm_rewards": "true", "env": "Hopper-v5"}),
-    "hindsight, prioritized": Case(REACHER | {"replay": "prioritized", "executors": 2, "strategy": "final"}),
+    "hindsight, prioritized": Case(REACHER | UNWEIGHTED | {"executors": 2, "strategy": "final"}),
     "adaptive support": Case(CATEGORICAL | {"support": "adaptive", "v_min": -0.5, "v_max": 0.5, "utd": 2}),
     "even atoms": Case(CATEGORICAL | {"support": "even", "law": "hl_gauss", "v_min": -50, "critic_target": "cdf_max"}),
-    "symexp atoms": Case(CATEGORICAL | {"support": "symexp", "replay": "prioritized", "priority": "kl"}),
+    "symexp atoms": Case(CATEGORICAL | UNWEIGHTED | {"support": "symexp", "priority": "kl"}),
     "ranks": Case({"agent": "prioritized", "scheme": "rank", "rank_refresh": 50, "priority": "td", "weights": "all"}),
     "side by side": Case(SIDE_BY_SIDE),
     "in processes": Case(SIDE_BY_SIDE | {"engine": "process", "workers": 2}),

@@ -1,6 +1,8 @@
 """A run of two layers that is stopped around its growth is, continued, the run that was not stopped."""
 
+import itertools
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +47,21 @@ def test_stopped_in_an_evaluation(number: int, straight: Path, tmp_path: Path, m
 @pytest.mark.parametrize("block", [1])
 def test_stopped_in_the_warm_up_of_critics(block: int, straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """The rest of it is made after the checkpoint."""
-    folder, blocks = tmp_path / "stopped", growth.blocks
+    folder, warm_up = tmp_path / "stopped", growth.warm_up
     monkeypatch.setattr(growth, "WARM_UP_BLOCK", 3)
 
-    def interrupted(*arguments: Any) -> Any:
-        for i, keys in enumerate(blocks(*arguments)):
-            if i == block:
+    def interrupted(config: Any, stage: Any, device: Any, left: int, watch: Callable[[str], None]) -> int:
+        calls = itertools.count()
+
+        def watched(text: str) -> None:
+            if next(calls) == block:
                 signal.raise_signal(signal.SIGHUP)
-            yield keys
+            watch(text)
+
+        return warm_up(config, stage, device, left, watched)
 
     with monkeypatch.context() as patch:
-        patch.setattr(growth, "blocks", interrupted)
+        patch.setattr(growth, "warm_up", interrupted)
         assert run.main(command(folder, **WHOLE)) == 130
     host = checkpoint.load(newest(folder))[1]
     assert (newest(folder).name, host["stage"]["number"], host["warm_up_left"]) == ("60", 1, 10 - 3 * block)
