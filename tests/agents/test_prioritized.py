@@ -96,6 +96,7 @@ def test_no_switch_is_forgotten() -> None:
     assert {field.name for field in dataclasses.fields(ReplayConfig)} == known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["modern", "dissertation"])
 def test_any_agent_may_have_prioritized_replay(preset: str) -> None:
     """`--agent=sac_lsp --replay.kind=prioritized`, and uniform replay takes no notice of its switches."""
@@ -143,6 +144,7 @@ def test_weights_of_q_alone_are_not_those_of_the_policy() -> None:
     assert moved(tiny_config("dissertation"), policy, critic) == [{"policy", "value"}, {"critic"}]
 
 
+@pytest.mark.slow
 def test_new_rows_may_come_with_their_own_error(rng: np.random.Generator) -> None:
     """The learner's TD error where it is below the maximum, which is 1 in an empty replay."""
     config = dataclasses.replace(tiny_config(), replay=replay_config(initial="td", priority="td"))

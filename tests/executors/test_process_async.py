@@ -30,6 +30,7 @@ def start(**fields: float) -> AsyncWorkers:
     return pool
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs() -> None:
     seconds = 1.5
     pool = start(timeout=seconds)

@@ -75,6 +75,7 @@ def test_equals_the_plain_loop(action_dim: int, kind: str) -> None:
         np.testing.assert_allclose(c.log_det[i], log_det, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("action_dim", [1, 3])
 def test_starts_as_the_identity(action_dim: int, key: jax.Array) -> None:

@@ -44,24 +44,25 @@ def test_stopped_in_an_evaluation(number: int, straight: Path, tmp_path: Path, m
     assert_same_run(straight, folder)
 
 
+class HangsUp:
+    """Watches, and raises SIGHUP at its call number `at`, from 0."""
+
+    def __init__(self, at: int, watch: Callable[[str], None]) -> None:
+        self._calls, self._at, self._watch = itertools.count(), at, watch
+
+    def __call__(self, text: str) -> None:
+        if next(self._calls) == self._at:
+            signal.raise_signal(signal.SIGHUP)
+        self._watch(text)
+
+
 @pytest.mark.parametrize("block", [1])
 def test_stopped_in_the_warm_up_of_critics(block: int, straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """The rest of it is made after the checkpoint."""
     folder, warm_up = tmp_path / "stopped", growth.warm_up
     monkeypatch.setattr(growth, "WARM_UP_BLOCK", 3)
-
-    def interrupted(config: Any, stage: Any, device: Any, left: int, watch: Callable[[str], None]) -> int:
-        calls = itertools.count()
-
-        def watched(text: str) -> None:
-            if next(calls) == block:
-                signal.raise_signal(signal.SIGHUP)
-            watch(text)
-
-        return warm_up(config, stage, device, left, watched)
-
     with monkeypatch.context() as patch:
-        patch.setattr(growth, "warm_up", interrupted)
+        patch.setattr(growth, "warm_up", lambda *given: warm_up(*given[:-1], HangsUp(block, given[-1])))
         assert run.main(command(folder, **WHOLE)) == 130
     host = checkpoint.load(newest(folder))[1]
     assert (newest(folder).name, host["stage"]["number"], host["warm_up_left"]) == ("60", 1, 10 - 3 * block)

@@ -7,6 +7,7 @@ import numpy as np
 from tests.support.decision_process import GAMMA, PROCESS, learn, make_head
 
 
+@pytest.mark.slow
 def test_the_loss_as_written_cannot_see_the_reward_and_ends_uniform() -> None:
     """The point of the simplex nearest to r + gamma q is gamma q + (1 - gamma)/N, whatever r and the entropy cost."""
     head = make_head(distribution_target="as_written")

@@ -34,6 +34,7 @@ def test_the_distribution_of_a_small_process_and_its_mean() -> None:
         assert distance < 0.2  # what it is here; a distribution at half the mean is at more than 1
 
 
+@pytest.mark.slow
 def test_independent_critics_have_targets_of_their_own() -> None:
     outputs = jnp.asarray(np.random.default_rng(1).normal(size=(3, 5, 61)), jnp.float32)
     arguments = (jnp.ones(5), jnp.full(5, GAMMA), jnp.zeros(5))

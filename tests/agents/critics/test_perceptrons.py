@@ -8,6 +8,7 @@ from lsp.agents.critics.perceptrons import make_perceptrons
 from lsp.config import CriticConfig
 
 
+@pytest.mark.slow
 def test_training_evaluates_the_same_network_and_keeps_nothing() -> None:
     observation, action = jnp.ones((5, 3)), jnp.ones((5, 2))
     config = CriticConfig(count=3, hidden_sizes=(8, 8))
