@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from lsp.executors.async_workers import AsyncWorkers
 from lsp.executors.process import make_process

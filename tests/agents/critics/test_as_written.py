@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests.support.decision_process import GAMMA, PROCESS, learn, make_head
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lsp.agents.critics.categorical import make_support
 from tests.support.builders import tiny_config

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lsp.agents.critics.perceptrons import make_perceptrons
 from lsp.config import CriticConfig
