@@ -76,6 +76,7 @@ def test_no_switch_is_forgotten() -> None:
     assert {field.name for field in dataclasses.fields(GoalsConfig)} == SWITCHES.keys() | elsewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -79,6 +79,7 @@ def test_every_switch_reaches_the_program(name: str) -> None:
     assert program(replay_config(**{name: SWITCHES[name]})) != program(replay_config())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHT_SWITCHES)
 def test_every_switch_of_weights_reaches_the_program(name: str) -> None:
     weighted = functools.partial(replay_config, weights="all")

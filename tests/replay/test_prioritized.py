@@ -286,6 +286,7 @@ def test_goes_on_exactly_from_a_dump(scheme: str, steps: int, rng: np.random.Gen
     assert same(loaded, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"scheme": "rank", "rank_refresh": 3}], ids=str)
 def test_vmap_changes_nothing(options: dict[str, Any]) -> None:
     replay = make(**options)
@@ -350,6 +351,7 @@ def shapes(replay: Replay, count: int, seeds: int | None) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape), leaf.dtype), arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "count", "seeds"), [({}, 1, None), ({}, 1, 2), (LAP, 8, None)], ids=["one", "two seeds", "lap"]
 )

@@ -176,6 +176,7 @@ def test_state_is_donated_and_stays_where_it_is() -> None:
         assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(kept))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's account of memory")
 def test_memory_does_not_grow() -> None:
     loop = started(toy_recipe(toy_config(env="lsp/RllabAnt-v0", utd=0.25, block=4)), limit=50)
