@@ -23,8 +23,9 @@ from lsp.envs.box import BoxEnv
 from lsp.envs.checks import shown, told
 from lsp.envs.goal_box import GoalBoxEnv
 from lsp.envs.guest import Guest, folder, go_to
-from lsp.envs.signatures import AnyEnv, construct, say_once, split_limit, with_own_resets
+from lsp.envs.signatures import construct, say_once, split_limit, with_own_resets
 from lsp.envs.state import can_restore
+from lsp.envs.wrappers import AnyEnv, unwrap
 from lsp.types import EnvSpec, GoalTask
 
 NORMALIZERS = {"NormalizeObservation", "NormalizeReward", "VecNormalize", "RunningMeanStd"}
@@ -139,12 +140,8 @@ def spec_of(env: AnyEnv) -> EnvSpec:
 
 def _time_limit(env: AnyEnv) -> int | None:
     """Steps after which the innermost time limit of `env` ends an episode; None where there is none."""
-    limits = []
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, gymnasium.wrappers.TimeLimit):
-            limits.append(env._max_episode_steps)  # Gymnasium has no public way to ask
-        env = env.env
-    return min(limits, default=None)
+    limits = [wrapper for wrapper in unwrap(env)[0] if isinstance(wrapper, gymnasium.wrappers.TimeLimit)]
+    return min((limit._max_episode_steps for limit in limits), default=None)  # Gymnasium has no public way to ask
 
 
 def _make_raw(name: str, kwargs: dict[str, Any]) -> AnyEnv:

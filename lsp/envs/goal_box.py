@@ -16,11 +16,11 @@ from lsp.envs.box import BoxEnv
 from lsp.envs.checks import Misfit, told
 from lsp.envs.flatten import Reader
 from lsp.envs.goals import Rules
-from lsp.envs.judge import Judge, warn
+from lsp.envs.judge import GOALS, Judge, warn
 from lsp.envs.signatures import OwnReset
+from lsp.envs.wrappers import unwrap
 
 KEYS = ("observation", "desired_goal", "achieved_goal")
-GOALS = ("achieved_goal", "desired_goal")
 SUCCESS_KEYS = ("is_success", "success")  # the Fetch tasks of gymnasium-robotics say the first, its mazes the second
 TRANSPARENT = (TimeLimit, OrderEnforcing, PassiveEnvChecker, OwnReset)
 """Wrappers that leave rewards as they are."""
@@ -52,7 +52,7 @@ class GoalBoxEnv(BoxEnv):
         known, self.judge = _known_rules(env), Judge(env, name, one_by_one=relabelling.one_by_one)
         self.rules = known or Rules(self.judge.reward, self.judge.terminated, on_host=True)
         self.relabels = relabelling.kind != "none"
-        bare = all(type(wrapper) in TRANSPARENT for wrapper in _wrappers(env))
+        bare = all(type(wrapper) in TRANSPARENT for wrapper in unwrap(env)[0])
         self.has_beside = self.relabels and not self.rules.replaces and (known is None or not bare)
         if self.relabels and known is None:
             self.judge.check()
@@ -151,14 +151,6 @@ def _known_rules(env: gymnasium.Env[Any, Any]) -> Rules | None:
     base = env.unwrapped
     rules = getattr(base, "rules", None)
     return rules if isinstance(rules, Rules) else robotics.rules_of(base)
-
-
-def _wrappers(env: gymnasium.Env[Any, Any]) -> list[gymnasium.Env[Any, Any]]:
-    found: list[gymnasium.Env[Any, Any]] = []
-    while isinstance(env, gymnasium.Wrapper):
-        found.append(env)
-        env = env.env
-    return found
 
 
 def _silent(line: str) -> None:

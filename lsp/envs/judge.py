@@ -14,8 +14,9 @@ import numpy as np
 
 from lsp.config import ConfigError
 from lsp.envs.checks import told
+from lsp.envs.wrappers import unwrap
 
-KEYS = ("achieved_goal", "desired_goal")
+GOALS = ("achieved_goal", "desired_goal")
 ASIDE = "choose another, make it do so, or do without hindsight (--goals.kind=none)"
 ALPHAS = np.linspace(0.0, 1.0, 257)
 """How far, on the way from an achieved goal to the desired one, those lie whose rewards are watched."""
@@ -34,7 +35,7 @@ class Judge:
         """
         self._env, self._name, self.one_by_one = env, name, one_by_one
         space: Any = env.observation_space
-        self._spaces = [space[key] for key in KEYS]  # of achieved and desired goals
+        self._spaces = [space[key] for key in GOALS]  # of achieved and desired goals
         self._reward, self._terminated = (method(env, f"compute_{what}") for what in ("reward", "terminated"))
         self._takes_one = one_by_one  # whether compute_reward takes a single goal
         self._takes_dict = False  # whether it wants one info for a batch, and not one for each goal
@@ -204,13 +205,8 @@ class Judge:
 
 def method(env: Any, name: str) -> Callable[..., Any] | None:
     """The method of that name of an environment or, where it has none, of what it wraps; None where nothing has it."""
-    while True:
-        found = getattr(env, name, None)
-        if callable(found):
-            return found
-        if not isinstance(env, gymnasium.Wrapper):
-            return None
-        env = env.env
+    wrappers, base = unwrap(env)
+    return next(filter(callable, (getattr(each, name, None) for each in (*wrappers, base))), None)
 
 
 def warn(line: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 
-AnyEnv = gymnasium.Env[Any, Any]
+from lsp.envs.wrappers import AnyEnv
 
 
 def split_limit(maker: Callable[..., Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:

@@ -6,7 +6,6 @@ Positions and velocities are not enough. MuJoCo's solver starts from its last so
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control import Continuous_MountainCarEnv, PendulumEnv
 from gymnasium.wrappers import TimeLimit
@@ -16,9 +15,7 @@ from lsp.envs.box import BoxEnv
 from lsp.envs.goal_box import TRANSPARENT, GoalBoxEnv
 from lsp.envs.reacher import Reacher2DEnv
 from lsp.envs.toys import PointMassEnv
-
-AnyEnv = gymnasium.Env[Any, Any]
-AnyWrapper = gymnasium.Wrapper[Any, Any, Any, Any]
+from lsp.envs.wrappers import AnyEnv, AnyWrapper, unwrap
 
 POSES = ("xpos", "xipos", "xquat")
 # Everything else in these environments is constant after construction.
@@ -34,7 +31,7 @@ KNOWN_MUJOCO_MODULES = ("gymnasium.envs.mujoco.", "lsp.envs.")
 
 def can_restore(env: AnyEnv) -> bool:
     """Whether `get_state` and `set_state` are exact for `env`: nothing in it, wrappers included, is unknown to us."""
-    wrappers, base = _layers(env)
+    wrappers, base = unwrap(env)
     known = all(type(wrapper) in KNOWN_WRAPPERS for wrapper in wrappers)
     return known and (type(base) in STATE_ATTRIBUTES or _is_known_mujoco(base))
 
@@ -45,7 +42,7 @@ def get_state(env: AnyEnv) -> dict[str, Any]:
     It does not hold the last observation, which the caller has. Raises ConfigError if `can_restore` says no.
     """
     _require_restorable(env)
-    wrappers, base = _layers(env)
+    wrappers, base = unwrap(env)
     return {
         "base": (_get_mujoco(base) if _is_known_mujoco(base) else {}) | _get_attributes(base),
         "generator": base.np_random.bit_generator.state,
@@ -57,7 +54,7 @@ def set_state(env: AnyEnv, state: dict[str, Any]) -> None:
     """Put `env`, made as the saved one was, where `get_state` found that one. Raises ConfigError on a misfit."""
     _require_restorable(env)
     env.reset()
-    wrappers, base = _layers(env)
+    wrappers, base = unwrap(env)
     if len(wrappers) != len(state["elapsed_steps"]):
         raise ConfigError(f"the saved state has {len(state['elapsed_steps'])} wrappers, {env} has {len(wrappers)}")
     if _is_known_mujoco(base):
@@ -66,15 +63,6 @@ def set_state(env: AnyEnv, state: dict[str, Any]) -> None:
     base.np_random.bit_generator.state = state["generator"]
     for wrapper, steps in zip(wrappers, state["elapsed_steps"], strict=True):
         _set_elapsed(wrapper, steps)
-
-
-def _layers(env: AnyEnv) -> tuple[list[AnyWrapper], Any]:
-    """The wrappers from the outside in, and the environment inside."""
-    wrappers: list[AnyWrapper] = []
-    while isinstance(env, gymnasium.Wrapper):
-        wrappers.append(env)
-        env = env.env
-    return wrappers, env
 
 
 def _is_known_mujoco(base: AnyEnv) -> bool:
