@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Space
 from jax.experimental.compilation_cache import compilation_cache
 
+from lsp import run
 from lsp.storage import checkpoint, metrics
 from lsp.training.evaluate import Evaluator
 from lsp.training.loop import Loop
@@ -139,6 +140,19 @@ def signal_in_evaluation(monkeypatch: pytest.MonkeyPatch, number: int) -> list[i
 
     monkeypatch.setattr(Evaluator, "_evaluate", evaluate)
     return begun
+
+
+def stop_in_evaluation(arguments: Sequence[str], folder: Path, number: int, step: int, patch: Any) -> None:
+    """Run until a signal in evaluation `number`, from 0, at this step: it is saved, and nothing of that is written.
+
+    Evaluations are under two protocols.
+    """
+    with patch.context() as inner:
+        begun = signal_in_evaluation(inner, number)
+        assert run.main(arguments) == 130
+        assert len(begun) == number + 1
+    assert len(metrics.read(folder / "eval.jsonl")) == number // 2 * 2
+    assert newest(folder).name == str(step)
 
 
 def run_until(due: Callable[[], bool], number: int, arguments: list[str]) -> tuple[int, str]:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lsp import run
-from lsp.storage import checkpoint, metrics
+from lsp.storage import checkpoint
 from lsp.training import growth
-from tests.support.runs import assert_same_run, command, newest, signal_in_evaluation
+from tests.support.runs import assert_same_run, command, newest, stop_in_evaluation
 from tests.support.runs import compiled_once as compiled_once
 
 WHOLE = {"steps": 240, "log_every": 40, "evaluation__every": 120, "checkpoint_every": 80}
@@ -33,13 +33,8 @@ def straight(tmp_path_factory: pytest.TempPathFactory, compiled_once: None) -> P
 def test_stopped_in_an_evaluation(number: int, straight: Path, tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
     """Before growth and after: nothing of it is written, and it is made again."""
     folder = tmp_path / "stopped"
-    with monkeypatch.context() as patch:
-        begun = signal_in_evaluation(patch, number)
-        assert run.main(command(folder, **WHOLE)) == 130
-        assert len(begun) == number + 1
+    stop_in_evaluation(command(folder, **WHOLE), folder, number, 60, monkeypatch)
     assert f"lsp: stopped; to continue: python -m lsp.run --resume={folder}\n" in capfd.readouterr().out
-    assert len(metrics.read(folder / "eval.jsonl")) == number // 2 * 2
-    assert newest(folder).name == str(60)
     assert run.main([f"--resume={folder}"]) == 0
     assert_same_run(straight, folder)
 

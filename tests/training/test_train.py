@@ -16,7 +16,7 @@ from lsp.storage.metrics import JsonLines
 from lsp.training import train
 from lsp.training.evaluate import Evaluator
 from lsp.training.loop import Loop
-from tests.support.runs import Puppet, newest, signal_in_evaluation
+from tests.support.runs import Puppet, newest, signal_in_evaluation, stop_in_evaluation
 from tests.support.toy_runs import assert_same, toy_agents, toy_command  # noqa: F401  # a fixture
 
 WHOLE = {"steps": 160, "log_every": 40, "evaluation__every": 60, "checkpoint_every": 80}
@@ -63,13 +63,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, toy_agents: None) -> Path:  
 def test_stopped_in_an_evaluation(number: int, straight: Path, tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
     """In the middle and at the end: nothing of it is written, and it is made again."""
     folder = tmp_path / "stopped"
-    with monkeypatch.context() as patch:
-        begun = signal_in_evaluation(patch, number)
-        assert run.main(toy_command(folder, **WHOLE)) == 130
-        assert len(begun) == number + 1
+    stop_in_evaluation(toy_command(folder, **WHOLE), folder, number, [60, 120, 160][number // 2], monkeypatch)
     assert f"lsp: stopped; to continue: python -m lsp.run --resume={folder}\n" in capfd.readouterr().out
-    assert len(metrics.read(folder / "eval.jsonl")) == number // 2 * 2
-    assert newest(folder).name == str([60, 120, 160][number // 2])
     assert run.main([f"--resume={folder}"]) == 0
     assert_same(straight, folder)
 
