@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from lsp.agents import AGENTS, presets
-from lsp.config import Config, ConfigError, from_dict, habits, schema, stages, to_dict, validate
+from lsp.config import Config, ConfigError, from_dict, habits, schema, shorten, stages, to_dict, validate
 from lsp.config.schema import PROGRAM as PROGRAM
 
 COUNTS = "whole numbers may be written 1_000_000, 1e6, 1000k or 1M"
@@ -73,6 +73,7 @@ def parse(arguments: Sequence[str]) -> Command:
         _check_resume(option_texts)
     else:
         validate(config)
+    config = shorten.for_tests(config, resumed="resume" in option_texts)
     values = schema.flatten(config)
     given = {name: values[name] for name in texts}
     return Command(options, config, given, _seeds(options.seeds, config.seed))
