@@ -22,7 +22,7 @@ Begin = Callable[["TextIO | None", "Hooks"], "Ending"]
 
 @contextmanager
 def one_line(place: Path, folder: Path) -> Iterator[None]:
-    """Errors name the folder as it was typed, `folder` for `place`; where JAX finds no device, that is a ConfigError."""
+    """Errors name the folder as typed, `folder` for `place`; that JAX finds no device becomes a ConfigError."""
     try:
         yield
     except (ConfigError, Fault) as error:

@@ -71,7 +71,8 @@ def _load(folder: Path, evaluator: Evaluator, env: envs.BoxEnv) -> tuple[Params,
             raise
         sizes = envs.spec_of(env)
         has = f"{sizes.observation_dim} observations and {sizes.action_dim} actions"
-        raise ConfigError(f"environment {env.name} has {has}: not what the policy of {folder} was trained on") from error
+        what = f"environment {env.name} has {has}, which is not what the policy of {folder} was trained on"
+        raise ConfigError(what) from error
     evaluator.evaluate(loaded.recipe.agent)
     return loaded.actor_params(), loaded.step
 

@@ -99,7 +99,7 @@ def _for_environment(given: Given | None, fields: Mapping[str, Any]) -> dict[str
 def _check(config: Config, given: Given) -> None:
     if config.executors.engine != "inproc":
         raise ConfigError(
-            f"--executors.engine={config.executors.engine}: {given.name} is a Python object, which stays in this process; "
+            f"--executors.engine={config.executors.engine}: {given.name} is a Python object, which stays in its process; "
             "name its class, env='module:Class', or register it with Gymnasium in a module, env='module:id'"
         )
 

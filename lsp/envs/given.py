@@ -63,7 +63,7 @@ class _Scope:
         if not isinstance(env, gymnasium.Env):
             raise ConfigError(f"environment {name}: what was given returned {shown(env)}, which is no gymnasium.Env")
         if not self.given.single and any(other() is env for other in self._made):
-            raise ConfigError(f"environment {name}: what was given returned the same one twice; make a new one each time")
+            raise ConfigError(f"environment {name}: what was given returned the same one twice; it must make new ones")
         self._made.append(weakref.ref(env))
         env = Lent(env, self) if self.given.single else env
         return env if limit is None else gymnasium.wrappers.TimeLimit(env, limit)
