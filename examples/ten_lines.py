@@ -4,7 +4,7 @@ import gymnasium
 
 import lsp
 
-run = lsp.train("sac_lsp", env="Pendulum-v1", steps=6_000, seed=1, **{"learning_starts": 1_000, "evaluation.every": 1_000})
+run = lsp.train("sac_lsp", env="Pendulum-v1", steps=5_000, learning_starts=1_000, **{"evaluation.every": 1_000})
 print(run.evaluate(episodes=20, protocol="mode"))
 
 env = gymnasium.make("Pendulum-v1")

@@ -226,7 +226,7 @@ class Run:
         self._require(single=True)
         options = {"protocol": protocol, "seed": seed, "frames": frames, "latent_walk": latent_walk}
         with one_line(self._place, self.folder), lend(self._given):
-            return video.film(video.parser().parse_args([str(self._place), *arguments(options)]))[0]
+            return video.film(video.parser().parse_args([str(self._here), *arguments(options)]))[0]
 
     def export(self, out: str | Path | None = None) -> Path:
         """Write the policy so that it loads without lsp, by NumPy alone or as StableHLO; `python -m lsp.export`.
@@ -244,7 +244,7 @@ class Run:
         from lsp.storage.publishing import POLICY
 
         self._require(single=True)
-        folder = self.folder / POLICY if out is None else Path(out)
+        folder = self._here / POLICY if out is None else Path(out)
         if (exported := export.exported_folder(self._place)) is not None:
             raise ConfigError(f"{self.folder} has no checkpoint to export; its policy is exported already: {exported}")
         target = folder.absolute()
@@ -270,6 +270,11 @@ class Run:
         records = self._records("eval.jsonl") if self._is_one else []
         newest = {record["protocol"]: record for record in records}
         return lines + [repr(Evaluation.of(record, config.seed)) for record in newest.values()]
+
+    @property
+    def _here(self) -> Path:
+        """The folder as it was typed, as long as that means the same."""
+        return self.folder if self.folder.absolute() == self._place else self._place
 
     @property
     def _is_one(self) -> bool:

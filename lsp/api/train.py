@@ -98,10 +98,9 @@ def _for_environment(given: Given | None, fields: Mapping[str, Any]) -> dict[str
 
 def _check(config: Config, given: Given) -> None:
     if config.executors.engine != "inproc":
-        raise ConfigError(
-            f"--executors.engine={config.executors.engine}: {given.name} is a Python object, which stays in its process; "
-            "name its class, env='module:Class', or register it with Gymnasium in a module, env='module:id'"
-        )
+        remedy = "name its class, env='module:Class', or register it with Gymnasium in a module, env='module:id'"
+        why = f"{given.name} is a Python object, which stays in this process"
+        raise ConfigError(f"--executors.engine={config.executors.engine}: {why}; {remedy}")
 
 
 def _say_what_it_costs(given: Given, quiet: bool) -> None:
