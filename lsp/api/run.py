@@ -13,8 +13,9 @@ from lsp.api.policy import Policy
 from lsp.api.tables import Table, table
 from lsp.config import Config, ConfigError
 from lsp.envs.given import PREFIX, Given, lend, read
+from lsp.report.old_names import renamed
 from lsp.storage import metrics
-from lsp.storage.run_folder import read_config, read_document
+from lsp.storage.run_folder import parse_config, read_document
 
 if TYPE_CHECKING:
     from lsp.training.callbacks import Callback
@@ -62,14 +63,14 @@ class Run:
     @property
     def config(self) -> Config:
         """Everything that decides the run; of several seeds, as the first has it. Raises ConfigError."""
-        return read_config(self._first)
+        return parse_config(self._first, self._fields)
 
     @property
     def seeds(self) -> "dict[int, Run]":
         """Each seed's run by its number; of a single run, itself."""
         several = {path.parent for path in self._place.glob("seed_*/config.json") if not self._is_one}
         if not several:
-            return {self.config.seed: self}
+            return {int(self._fields["seed"]): self}
         numbers = sorted(int(each.name.removeprefix("seed_")) for each in several)
         return {number: Run(self.folder / f"seed_{number}", self._given) for number in numbers}
 
@@ -256,20 +257,20 @@ class Run:
         lines = [f"Run({str(self.folder)!r})"]
         try:
             lines += self._described()
-        except ConfigError as error:
+        except (ConfigError, OSError, KeyError) as error:  # a folder of another version, or that is gone
             lines.append(str(error))
         return "\n  ".join(lines)
 
     def _described(self) -> list[str]:
         from lsp.training.results import Evaluation
 
-        config, seeds = self.config, list(self.seeds)
+        fields, seeds = self._fields, list(self.seeds)
         which = f"seed {seeds[0]}" if self._is_one else f"seeds {', '.join(map(str, seeds))}"
-        state = f"{'finished' if self.finished else 'stands'} at step {self.step:,} of {config.steps:,}"
-        lines = [f"{config.agent} on {config.env}, preset {config.preset}, {which}: {state}"]
+        state = f"{'finished' if self.finished else 'stands'} at step {self.step:,} of {fields['steps']:,}"
+        lines = [f"{fields['agent']} on {fields['env']}, preset {fields['preset']}, {which}: {state}"]
         records = self._records("eval.jsonl") if self._is_one else []
         newest = {record["protocol"]: record for record in records}
-        return lines + [repr(Evaluation.of(record, config.seed)) for record in newest.values()]
+        return lines + [repr(Evaluation.of(record, seeds[0])) for record in newest.values()]
 
     @property
     def _here(self) -> Path:
@@ -280,6 +281,11 @@ class Run:
     def _is_one(self) -> bool:
         """Whether this is no folder of several seeds."""
         return (self._place / "config.json").exists() or not any(self._place.glob("seed_*/config.json"))
+
+    @property
+    def _fields(self) -> dict[str, Any]:
+        """The configuration's fields by dotted name as `config.json` has them, old names as those of today."""
+        return renamed(read_document(self._first)["config"])
 
     @property
     def _first(self) -> Path:
@@ -298,7 +304,7 @@ class Run:
     def _records(self, name: str) -> list[dict[str, Any]]:
         self._require(single=True)
         path = self._place / name
-        return metrics.read(path) if path.exists() else []
+        return [renamed(record) for record in metrics.read(path)] if path.exists() else []
 
     def _again(self, given: Given) -> Given:
         """What was given again for this run's environment, under the name that it has there. Raises ConfigError."""
