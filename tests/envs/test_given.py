@@ -86,7 +86,7 @@ def test_what_an_id_says_is_that_id(arguments: dict[str, Any]) -> None:
 
 
 def test_what_its_spec_says_is_made_again() -> None:
-    env = gymnasium.wrappers.RescaleAction(gymnasium.make("Pendulum-v1"), -1.0, 1.0)
+    env = gymnasium.wrappers.RescaleAction(gymnasium.make("Pendulum-v1"), np.float32(-1), np.float32(1))
     read = given.read(env)
     assert (read.name, read.single) == ("given:PendulumEnv", False)
     with given.lend(read):
