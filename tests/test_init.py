@@ -27,6 +27,17 @@ def test_every_public_name_is_there() -> None:
         _ = lsp.Transitions
 
 
+def test_modules_come_when_they_are_asked_for() -> None:
+    """After `import lsp` alone; `lsp.run` and `lsp.grid` are modules, and no names of ours hide any."""
+    files = {*(ROOT / "lsp").glob("*.py"), *(path.parent for path in (ROOT / "lsp").glob("*/__init__.py"))}
+    modules = {path.stem for path in files} - {"__init__"}
+    assert modules <= set(dir(lsp))
+    assert modules.isdisjoint(lsp.__all__)
+    script = f"import lsp; assert all(getattr(lsp, each).__name__ == f'lsp.{{each}}' for each in {sorted(modules)})"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 def test_importing_does_no_work() -> None:
     script = "import sys, lsp; assert {'jax', 'numpy', 'gymnasium', 'lsp.config'}.isdisjoint(sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from lsp import cli
 from lsp.api.conduct import conduct
@@ -13,7 +13,8 @@ from lsp.envs.given import Given, callable_instead, read
 from lsp.run import run_dir
 
 if TYPE_CHECKING:
-    from lsp.training.callbacks import Callback
+    from lsp.training.callbacks import Callback, Hooks
+    from lsp.training.endings import Ending
 
 
 def train(
@@ -40,8 +41,8 @@ def train(
     - an environment that `gymnasium.make` made is made again as its `spec` says, and is itself left alone;
     - any other environment is used itself, alone: there is no evaluation while it is trained on.
 
-    The latter two, unless an id says all of a `spec`, and the first live in this process: there are no workers in
-    others, and whoever wants to resume or evaluate the run later gives it again, `lsp.load(folder, env=...)`.
+    Such an object lives in this process: there are no workers in others, and whoever loads the run later gives it
+    again, `lsp.load(folder, env=...)`. Neither holds where an id says all of a `spec`.
 
     Args:
       agent: `sac_lsp`, `prioritized`, `categorical`, `hindsight`, `distributed` or `distributed_prioritized`.
@@ -65,21 +66,23 @@ def train(
       KeyboardInterrupt: after Ctrl-C, once a checkpoint is written; a second Ctrl-C does not wait for it.
     """
     given = None if env is None else read(env)
-    named = {"env": None if given is None else given.name, "steps": steps, "seed": seed, "preset": preset}
-    named |= {"agent": agent, "name": name, "runs_dir": runs_dir}
+    named = {"agent": agent, "steps": steps, "seed": seed, "preset": preset, "name": name, "runs_dir": runs_dir}
     command = cli.parse(arguments(named | _for_environment(given, fields)))
-    folder = run_dir(command.options, command.config)
     if given is not None and given.make is not None:
         _check(command.config, given)
         _say_what_it_costs(given, quiet)
-    run = Run(folder, given)
+    return _start(command, given, callbacks, quiet)
+
+
+def _start(command: cli.Command, given: Given | None, callbacks: Sequence[Any], quiet: bool) -> Run:
     from lsp.training import session  # JAX comes with it, and takes seconds
 
-    place = folder.absolute()  # whatever environments do to the working folder
-    conduct(
-        run, given, callbacks, quiet,
-        lambda stream, hooks: session.start(command.config, place, command.seeds, stream, hooks),
-    )  # fmt: skip
+    def begin(stream: TextIO | None, hooks: "Hooks") -> "Ending":
+        return session.start(command.config, place, command.seeds, stream, hooks)
+
+    run = Run(run_dir(command.options, command.config), given)
+    place = run.folder.absolute()  # whatever environments do to the working folder
+    conduct(run, given, callbacks, quiet, begin)
     return run
 
 
@@ -88,6 +91,7 @@ def _for_environment(given: Given | None, fields: Mapping[str, Any]) -> dict[str
     fields = {name.replace("-", "_"): value for name, value in fields.items()}
     if given is None:
         return fields
+    fields["env"] = given.name
     if given.kwargs:
         own = fields.get("env_kwargs") or {}
         if not isinstance(own, Mapping):

@@ -33,6 +33,7 @@ def test_the_first_signal_is_a_request(number: int, capfd: pytest.CaptureFixture
     with Interrupt() as interrupt:
         signal.raise_signal(number)
         assert interrupt.requested
+        assert interrupt.signal == number
         message = "\nstopping after this step; Ctrl-C once more to end without a checkpoint\n"
         assert capfd.readouterr().err == message
         with pytest.raises(Interrupted):
