@@ -10,7 +10,7 @@ export PIP_NO_CACHE_DIR := 1
 export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help run test test-all lint clean
+.PHONY: help run test test-all lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,8 +31,11 @@ lint: $(VENV)/.installed-test ## lint and type-check
 	$(VENV)/bin/python -m ruff check
 	$(VENV)/bin/python -m mypy
 
+docs: $(VENV)/.installed-docs ## build the documentation into site/, which opens from the disk: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+
 clean: ## remove the environment and everything generated except runs/
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/pip:
@@ -48,4 +51,9 @@ $(VENV)/.installed: $(PACKAGING) | $(VENV)/bin/pip
 $(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/pip
 	@echo "installing into $(VENV): about 1.3 GB, a minute or more"
 	$(PIP) install --quiet --editable '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: $(PACKAGING) | $(VENV)/bin/pip
+	@echo "installing into $(VENV): what builds the documentation"
+	$(PIP) install --quiet --editable '.[docs]'
 	@touch $(VENV)/.installed $@
