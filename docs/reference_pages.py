@@ -88,16 +88,15 @@ def _shown(value: Any) -> str:
 
 def _marked(text: str) -> str:
     """A docstring as a line of Markdown, with flags and commands as code."""
-    return re.sub(r"`[^`]*`|\(python [^)]*\)|--[a-z][\w.-]*[a-z](?:=[\w:.]*\w)?|\*", _as_code, " ".join(text.split()))
+    code = r"`[^`]*`|python -m pip install -e '[^']*'|--[a-z][\w.-]*[a-z](?:=[\w:.]*\w)?|\*"
+    return re.sub(code, _as_code, " ".join(text.split()))
 
 
 def _as_code(found: re.Match[str]) -> str:
     text = found[0]
     if text.startswith("`"):
         return text
-    if text == "*":
-        return r"\*"
-    return f"(`{text[1:-1]}`)" if text.startswith("(") else f"`{text}`"
+    return r"\*" if text == "*" else f"`{text}`"
 
 
 if __name__ == "__main__":

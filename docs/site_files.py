@@ -7,9 +7,10 @@ picture is shown from a copy. A link to what does not exist is left alone, and e
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.structure.files import File, Files, InclusionLevel
+if TYPE_CHECKING:
+    from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<=\]\()(?:\.\./)+[^)#\s]+")
@@ -17,7 +18,7 @@ PICTURES = (".png", ".svg", ".gif")
 FOLDER = "repository"
 
 
-def on_files(files: Files, config: Any) -> Files:
+def on_files(files: "Files", config: Any) -> "Files":
     """Add what pages link to outside the folder of documentation."""
     for page in list(files.documentation_pages()):
         for target in LINK.findall(page.content_string):
@@ -45,7 +46,7 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def outside(source: str, target: str) -> str | None:
-    """The path from the repository's root of a file that the page `source` links to; None where docs has it, or nobody."""
+    """The path from the root of a file outside of docs that the page `source` links to; None of any other link."""
     path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(source), target))
     return path if not path.startswith(("docs/", "../")) and (ROOT / path).is_file() else None
 
@@ -55,7 +56,9 @@ def site_name(path: str) -> str:
     return f"{FOLDER}/{path}" + ("" if path.endswith(PICTURES) else ".md")
 
 
-def _file(config: Any, path: str, name: str) -> File:
+def _file(config: Any, path: str, name: str) -> "File":
+    from mkdocs.structure.files import File, InclusionLevel  # which only those have who build the site
+
     if path.endswith(PICTURES):
         return File.generated(config, name, abs_src_path=str(ROOT / path))
     language = {".py": "python", ".md": "markdown", ".json": "json"}.get(Path(path).suffix, "text")
