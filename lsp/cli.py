@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from lsp.agents import AGENTS, presets
-from lsp.config import Config, ConfigError, from_dict, schema, stages, to_dict, validate
+from lsp.config import Config, ConfigError, from_dict, schema, shorten, stages, to_dict, validate
 from lsp.config.schema import PROGRAM as PROGRAM
 
 
@@ -71,6 +71,7 @@ def parse(arguments: Sequence[str]) -> Command:
         _check_resume(option_texts)
     else:
         validate(config)
+    config = shorten.for_tests(config, resumed="resume" in option_texts)
     values = schema.flatten(config)
     given = {name: values[name] for name in texts}
     return Command(options, config, given, _seeds(options.seeds, config.seed))

@@ -23,7 +23,6 @@ from lsp.commands import Parser, status_of
 from lsp.config import Config, ConfigError
 from lsp.config.schema import Count, Natural, convert
 from lsp.numpy_policy import NumpyPolicy
-from lsp.storage.run_folder import read_config
 
 PROTOCOLS = ("sampled", "mode", "fixed_latent")
 GL = ("egl", "osmesa")
@@ -241,17 +240,16 @@ def film(options: argparse.Namespace) -> int:
     from lsp import export  # it makes environments, and so must come after the choice
 
     here = Path.cwd()  # which an environment may change
-    with closing(make_env(read_config(options.run))) as env:
-        actor = export.load_actor(here / options.run, options.step, env)
-        policy = export.to_numpy(actor)
+    with closing(make_env(export.task_of(options.run))) as env:
+        policy = export.load_policy(here / options.run, options.step, env)
         walk = None if options.latent_walk is None else parse_walk(options.latent_walk, policy)
         if gl is None and type(getattr(env.unwrapped, "model", None)).__module__.startswith("mujoco"):
             raise ConfigError(NO_GL)
         fps = frames_per_second(env)
-        moves = latents(options.protocol, walk, fps, actor.spec.action_dim, seed)
+        moves = latents(options.protocol, walk, fps, policy.action_dim, seed)
         frames, total = record(env, policy, moves, walk, steps, seed)
     kind = options.protocol if walk is None else f"layer_{walk.layer}_latent_{walk.dimension}"
-    path = options.run / "videos" / f"step_{actor.step}_{kind}_s{seed}"
+    path = options.run / "videos" / f"step_{policy.description['step']}_{kind}_s{seed}"
     for written in write(frames, here / path, fps):
         print(f"lsp: {path.with_name(written.name)}: {len(frames)} frames, return {total:,.1f}")
     return 0
@@ -288,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("video", "Film an episode of a run's policy: mp4 and GIF, in RUN/videos.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or of an exported policy")
     parser.add_argument("--step", type=int, help="which checkpoint, by its environment step (default: the newest)")
     parser.add_argument(
         "--protocol", choices=PROTOCOLS, default="sampled",

@@ -170,7 +170,7 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     alone = own_goals and config.layers == 1 and not config.from_layers
     queued = config.executors.queue == "as-coded"
     yield "executors.queue", alone or not queued, "none with --layers, --from-layers or --goals.kind"
-    first = batch + count * (config.n_step - 1) + queued * executors.QUEUED
+    first = first_full_batch(config)
     held = f"{executors.QUEUED} transitions that --executors.queue=as-coded holds back, and " * queued
     why = f"{held}the first full batch (--replay.batch-size={batch}, --n-step={config.n_step})"
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
@@ -182,6 +182,12 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield from critic.relations(config.critic, config.replay.priority)
     yield from stages.relations(config)
     yield "policy.gradient", has_baseline, "pathwise, or add --critic.value-network, which is its baseline"
+
+
+def first_full_batch(config: Config) -> int:
+    """Environment steps after which replay holds a batch; n-step returns and the study's queue hold some back."""
+    held = executors.QUEUED if config.executors.queue == "as-coded" else 0
+    return config.replay.batch_size + config.executors.count * (config.n_step - 1) + held
 
 
 def _is_json_object(text: str) -> bool:
