@@ -93,7 +93,7 @@ class Config(stages.LayersConfig):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     log_every: Count = 1_000
     """Environment steps between two lines of metrics."""
-    track: tuple[Literal["none", "tensorboard", "wandb"], ...] = ("none",)
+    track: tuple[Literal["none", "tensorboard", "trackio", "wandb"], ...] = ("none",)
     """Where metrics go beside the run's own files; needs the extra `track` (python -m pip install -e '.[track]')."""
     checkpoint_every: Natural = 100_000
     """Environment steps between checkpoints, the first of which comes after ten minutes at the latest; 0 keeps only the
