@@ -39,7 +39,9 @@ class RllabAntEnv(MujocoEnv):
     Reward: x velocity of the center of mass in m/s - 0.005 |a|^2 - 0.0005 |clipped contact forces|^2 + 0.05.
     Terminates when the torso's height leaves [0.2, 1.0] m or the state is not finite.
 
-    `info` of a step: `x_velocity` in m/s (center of mass), `x_position` in m (torso) and the four reward terms.
+    `info` of a step: `x_velocity` in m/s (center of mass); `x_position` and `y_position` in m (torso); `torso_up`, the
+    vertical part of the torso's own upward axis, 1 - 2 (x^2 + y^2) of its unit quaternion (w, x, y, z): 1 upright, -1
+    on its back; and the four reward terms.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium declares it without ClassVar
@@ -92,6 +94,8 @@ class RllabAntEnv(MujocoEnv):
         info = {
             "x_velocity": float(data.subtree_linvel[TORSO, 0]),
             "x_position": float(data.qpos[0]),
+            "y_position": float(data.qpos[1]),
+            "torso_up": float(data.xmat[TORSO, 8]),
             "reward_forward": forward,
             "reward_ctrl": control,
             "reward_contact": contact,

@@ -93,6 +93,31 @@ def test_speed_is_the_rate_of_the_robots_center_of_mass(ant):
     assert np.abs(difference - mean_speed).mean() < 0.01
 
 
+@pytest.mark.parametrize(
+    ("quaternion", "up"),
+    [
+        ((1, 0, 0, 0), 1), ((0, 1, 0, 0), -1), ((0, 0, 1, 0), -1), ((0, 0, 0, 1), 1), ((1, 1, 0, 0), 0),
+        ((3, 0, 1, 5), 33 / 35),
+    ],
+)
+def test_the_torsos_upward_axis(ant, quaternion, up):
+    """1 - 2 (x^2 + y^2) of its unit quaternion, and MuJoCo's rotation matrix."""
+    qpos = ant.data.qpos.copy()
+    qpos[2], qpos[3:7] = 0.9, quaternion
+    ant.set_state(qpos, np.zeros(14))
+    _, _, _, _, info = ant.step(np.zeros(8, np.float32))
+    _, x, y, _ = ant.data.qpos[3:7] / np.linalg.norm(ant.data.qpos[3:7])
+    assert info["torso_up"] == pytest.approx(1 - 2 * (x**2 + y**2), abs=1e-12)
+    assert info["torso_up"] == ant.data.body("torso").xmat[8]
+    assert info["torso_up"] == pytest.approx(up, abs=0.01)  # a step has gone by
+
+
+def test_info_says_where_the_torso_is(ant):
+    for action in actions(20):
+        observation, _, _, _, info = ant.step(action)
+        assert (info["x_position"], info["y_position"]) == tuple(observation[:2])
+
+
 def test_speed_is_exact_in_rigid_translation(ant):
     velocity = np.zeros(14)
     velocity[0] = 3.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lsp import presets
-from lsp.config import Config, ConfigError, to_dict, validate
+from lsp.config import LATER, Config, ConfigError, to_dict, validate
 from lsp.storage import checkpoint, run_folder
 from lsp.training import resuming
 
@@ -50,6 +50,17 @@ def test_a_configuration_edited_by_hand_is_refused(tmp_path: Path) -> None:
     resuming.require_same(tmp_path, dataclasses.replace(config, log_every=7), host)
     with pytest.raises(ConfigError, match=r"config.json has --gamma=0.5, its checkpoint was saved with 0.99: put that"):
         resuming.require_same(tmp_path, dataclasses.replace(config, gamma=0.5), host)
+
+
+def test_a_checkpoint_of_an_earlier_version(tmp_path: Path) -> None:
+    """It lacks fields that came later: it ran under the values that leave everything as it was."""
+    config = validate(presets())
+    host = host_state(config, 0, 10)
+    for name in LATER:
+        del host["config"][name]
+    resuming.require_same(tmp_path, config, host)
+    with pytest.raises(ConfigError, match=r"--truncate-stuck=200, its checkpoint was saved with 0: put that"):
+        resuming.require_same(tmp_path, dataclasses.replace(config, truncate_stuck=200), host)
 
 
 def layered(*layer_steps: int, identity: bool = True) -> Config:
