@@ -20,6 +20,7 @@ from lsp.report.runs import RunResults, read_all
 from lsp.report.statistics import MIN_SEEDS
 from lsp.report.windows import MIN_EPISODES
 
+MAX_NAMED = 8  # runs in a note
 FIGURES = (".png", ".svg", ".pdf")
 PROTOCOLS = ("sampled", "mode", "fixed_latent")
 
@@ -128,14 +129,17 @@ def notes(
     runs = [run for group in groups for run in group.runs]
     called = list(zip(runs, short_names([run.folder for run in runs]), strict=True))
     if few := [f"{name} ({run.window.episodes})" for run, name in called if run.window.episodes < MIN_EPISODES]:
-        found.append(
-            textwrap.fill(f"note: scored over fewer than {MIN_EPISODES} episodes: {', '.join(few)}", layout.PAGE)
-        )
+        found.append(textwrap.fill(f"note: scored over fewer than {MIN_EPISODES} episodes: {_some(few)}", layout.PAGE))
     if unfinished := [name for run, name in called if run.unfinished]:
         more = "" if until is not None else "; --until=STEP compares at equal steps"
-        found.append(textwrap.fill(f"note: * not finished: {', '.join(unfinished)}{more}", layout.PAGE))
+        found.append(textwrap.fill(f"note: * not finished: {_some(unfinished)}{more}", layout.PAGE))
     found += [f"note: failed: {name}: {run.failed}" for run, name in called if run.failed]
     return found
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def about_numbers(rows: Sequence[table.Row]) -> Iterator[str]:

@@ -73,7 +73,8 @@ def blocks(groups: Sequence[SeedGroup], rows: Sequence[Row], style: Style) -> li
         if style.wide:
             written.append(_titled("every seed", _seed_lines(list(inside.values()), labels), style))
     if missing:
-        written.append(f"note: --wide shows also: {', '.join(name for name in DROPPED[::-1] if name in missing)}")
+        names = ", ".join(name for name in DROPPED[::-1] if name in missing)
+        written.append(fill(f"note: --wide shows also: {names}", PAGE))
     return written
 
 
