@@ -20,13 +20,13 @@ FLAGS = Path(__file__).parent / "reference" / "flags.md"
 INTRODUCTION = """\
 # Flags
 
-Every flag of `python -m lsp.run`, with its meaning, the values that it takes, and its default. `python -m lsp.run
---agent=NAME --preset=NAME --help` prints the same with the defaults of one agent and preset.
+Every flag of `python -m lsp.run`, with its meaning, the values that it takes, and its default. The option `--help` prints
+the same with the defaults of the agent and the preset that are given with it.
 
-A flag is written `--name=value` or `--name value`; `-` and `_` mean the same. Numbers may have underscores, such as
-`1_000_000`. Lists have commas, such as `256,256`. A switch is written `--name`, `--no-name` or `--name=false`. In
-Python, in `config.json` and in error messages a flag has the name of its field, such as `replay.batch_size`. A flag or
-a value that cannot be ends the command in one line, before anything is written.
+A flag is written `--name=value` or `--name value`; `-` and `_` mean the same. Whole numbers may be written `1_000_000`,
+`1e6`, `1000k` or `1M`. Lists have commas, such as `256,256`. A switch is written `--name`, `--no-name` or
+`--name=false`. In Python, in `config.json` and in error messages a flag has the name of its field, such as
+`replay.batch_size`. A flag or a value that cannot be ends the command in one line, before anything is written.
 
 Defaults depend on the preset: `modern`, which is used unless you say otherwise, and `dissertation`
 (`--preset=dissertation`), which has the choices of the dissertation "Extending SAC-LSP" (2018). Where one default is

@@ -40,7 +40,7 @@ SWITCHES: list[tuple[Config, EnvSpec]] = [
     (tiny_config(n_step=1, **{"critic.kind": "categorical", "critic.distribution_target": "as_written",
                               "critic.support": "even", "goals.kind": "hindsight"}), WITH_GOALS),
 ]  # fmt: skip
-EPISODE = Episode(1.0, 5, False, {"speed": 2.0}, 1.0, 3.0)
+EPISODE = Episode(1.0, 5, False, {"speed": 2.0}, 1.0, 3.0, 0.5, True)
 
 
 def rows(page: str) -> dict[str, dict[str, list[str]]]:

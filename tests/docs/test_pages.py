@@ -1,9 +1,10 @@
-"""What pages speak of is there: files and headings that they link to, flags, commands, extras."""
+"""What pages speak of is there: files and headings that they link to, and flags.
 
-import configparser
+Commands and snippets are executed in `test_commands.py`.
+"""
+
 import posixpath
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from lsp import cli
-from lsp.config import Config, ConfigError, schema
+from lsp.config import Config, schema
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "incoming" not in path.parts)
@@ -22,6 +23,7 @@ MODULES += ("lsp.replay", "lsp.replay.sum_tree", "lsp.envs", "lsp.export")
 
 # Flags of other commands than `lsp.run`, and of other libraries in the page for those who come from them.
 FOREIGN = {"--help", "--name", "--csv", "--out", "--compare", "--markdown", "--protocol", "--distributions", "--step"}
+FOREIGN |= {"--wide", "--until", "--publish"}
 FOREIGN |= {"--latent-walk", "--cpus", "--address", "--head", "--port", "--num-cpus", "--inline", "--clock", "--only"}
 FOREIGN |= {"--rounds", "--calls", "--lock-step"}
 PLACEHOLDERS = {"--no-name", "--growth"}
@@ -103,38 +105,6 @@ def test_flags_that_do_not_exist_are_seen() -> None:
         "--critic.low",
         "--hi",
     }
-
-
-def commands(module: str) -> set[str]:
-    """What pages tell to type after `python -m lsp.MODULE`."""
-    text = "".join(re.sub(r"\\\n\s*", "", path.read_text()) for path in PAGES)
-    pattern = rf"python -m lsp\.{module}((?: (?!#)(?:'[^']*'|[^`'\n ])+)+)"
-    return {found.strip() for found in re.findall(pattern, text)} - {"--agent=NAME --preset=NAME --help"}
-
-
-@pytest.mark.parametrize("line", sorted(commands("run")))
-def test_commands_are_understood(line: str) -> None:
-    if "--help" in line:
-        with pytest.raises(SystemExit):
-            cli.parse(shlex.split(line))
-    else:
-        cli.parse(shlex.split(line))
-
-
-def test_commands_are_found() -> None:
-    assert len(commands("run")) > 50
-    assert any(line.endswith("--utd=0.125") for line in commands("run"))
-    assert all(commands(module) for module in ("report", "video", "export", "grid"))
-    with pytest.raises(ConfigError):
-        cli.parse(["--agent=nobody"])
-
-
-def test_extras_exist() -> None:
-    """Pages name extras that setup.cfg has."""
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    named = {extra for path in [*PAGES, *OTHERS] for extra in re.findall(r"'\.\[(\w+)\]'", path.read_text())}
-    assert {"robotics", "ray", "track"} <= named <= set(setup["options.extras_require"])
 
 
 def test_nothing_is_fetched() -> None:
