@@ -20,8 +20,8 @@ FLAGS = Path(__file__).parent / "reference" / "flags.md"
 INTRODUCTION = """\
 # Flags
 
-Every flag of `python -m lsp.run`, with its meaning, the values that it takes, and its default. The option `--help` prints
-the same with the defaults of the agent and the preset that are given with it.
+Every flag of `python -m lsp.run`, with its meaning, the values that it takes, and its default. The option `--help`
+prints the same with the defaults of the agent and the preset that are given with it.
 
 A flag is written `--name=value` or `--name value`; `-` and `_` mean the same. Whole numbers may be written `1_000_000`,
 `1e6`, `1000k` or `1M`. Lists have commas, such as `256,256`. A switch is written `--name`, `--no-name` or
