@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         help="score every run over its evaluations from this environment step on (default: over the last 10 %% of its "
         f"steps, and at least {MIN_EPISODES} episodes)",
     )  # fmt: skip
-    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown, with every column")
     parser.add_argument(
         "--wide", action="store_true", help="leave no column out, abbreviate no name, and list the score of every seed"
     )
@@ -81,7 +81,7 @@ def _report(options: argparse.Namespace) -> int:
     anchors = _find_anchors(options.compare, groups) if options.compare else None
     rows = table.rows(groups)
     ours = layout.blocks(groups, rows, layout.Style(options.wide, options.markdown))
-    blocks = [headline(options.protocol, options.score_from), *ours, *notes(groups, rows, options.until, left_out)]
+    blocks = [headline(options.protocol, options.score_from), *ours, *notes(groups, rows, options, left_out)]
     if anchors:
         theirs = layout.to_text((anchors.header, *anchors.rows), options.markdown)
         blocks += [anchors.title, theirs, textwrap.fill(anchors.caveat, 100)]
@@ -127,7 +127,7 @@ def headline(protocol: str, score_from: int | None = None) -> str:
 
 
 def notes(
-    groups: Sequence[SeedGroup], rows: Sequence[table.Row], until: int | None, left_out: Sequence[str] = ()
+    groups: Sequence[SeedGroup], rows: Sequence[table.Row], options: argparse.Namespace, left_out: Sequence[str] = ()
 ) -> list[str]:
     """What a reader should know before trusting the table."""
     found = [f"note: left out: {problem}" for problem in left_out]
@@ -140,13 +140,13 @@ def notes(
         found.append(textwrap.fill(f"note: scored over fewer than {MIN_EPISODES} episodes: {_some(few)}", layout.PAGE))
     for env in dict.fromkeys(group.env for group in groups):
         step = step_for_all([run for group in groups if group.env == env for run in group.runs])
-        if step is not None:
+        if step is not None and options.score_from is None:
             found.append(
                 f"note: {env}: runs of equal length are scored over different steps, having been evaluated or grown at "
                 f"different\nones; --score-from={step} scores all over the same"
             )
     if unfinished := [name for run, name in called if run.unfinished]:
-        more = "" if until is not None else "; --until=STEP compares at equal steps"
+        more = "" if options.until is not None else "; --until=STEP compares at equal steps"
         found.append(textwrap.fill(f"note: * not finished: {_some(unfinished)}{more}", layout.PAGE))
     found += [f"note: failed: {name}: {run.failed}" for run, name in called if run.failed]
     return found
