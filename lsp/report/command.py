@@ -16,6 +16,7 @@ from lsp.config import ConfigError
 from lsp.report import curves, growth, layout, table
 from lsp.report.anchors import ANCHORS, Anchors
 from lsp.report.groups import SeedGroup, group_by_seed, short_names
+from lsp.report.prefixes import step_for_all
 from lsp.report.runs import RunResults, read_all
 from lsp.report.statistics import MIN_SEEDS
 from lsp.report.windows import MIN_EPISODES
@@ -40,7 +41,12 @@ def _parser() -> argparse.ArgumentParser:
         help="which evaluations: a new latent each step, the zero latent, one held for the episode (default: sampled)",
     )  # fmt: skip
     parser.add_argument("--until", type=int, metavar="STEP", help="leave out what comes after this environment step")
-    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument(
+        "--score-from", type=int, metavar="STEP",
+        help="score every run over its evaluations from this environment step on (default: over the last 10 %% of its "
+        f"steps, and at least {MIN_EPISODES} episodes)",
+    )  # fmt: skip
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown, with every column")
     parser.add_argument(
         "--wide", action="store_true", help="leave no column out, abbreviate no name, and list the score of every seed"
     )
@@ -71,11 +77,11 @@ def _report(options: argparse.Namespace) -> int:
         return 0
     left_out: list[str] = []
     runs = read_all(options.runs, options.protocol, options.until, left_out.append)
-    groups = group_by_seed(runs)
+    groups = group_by_seed(runs, options.score_from)
     anchors = _find_anchors(options.compare, groups) if options.compare else None
     rows = table.rows(groups)
     ours = layout.blocks(groups, rows, layout.Style(options.wide, options.markdown))
-    blocks = [headline(options.protocol), *ours, *notes(groups, rows, options.until, left_out)]
+    blocks = [headline(options.protocol, options.score_from), *ours, *notes(groups, rows, options, left_out)]
     if anchors:
         theirs = layout.to_text((anchors.header, *anchors.rows), options.markdown)
         blocks += [anchors.title, theirs, textwrap.fill(anchors.caveat, 100)]
@@ -109,17 +115,19 @@ def _find_anchors(name: str, groups: Sequence[SeedGroup]) -> Anchors:
     return anchors
 
 
-def headline(protocol: str) -> str:
+def headline(protocol: str, score_from: int | None = None) -> str:
     """What the scores below are."""
-    return textwrap.fill(
-        f"score of a seed: mean return of all evaluation episodes in the last 10 % of its steps, or of the last "
-        f"{MIN_EPISODES} since it began to learn, if these are more; {protocol.replace('_', ' ')} policy",
-        layout.PAGE,
+    which = (
+        f"in the last 10 % of its steps, or of the last {MIN_EPISODES} since it began to learn, if these are more"
+        if score_from is None
+        else f"from step {score_from:,} on"
     )
+    name = protocol.replace("_", " ")
+    return textwrap.fill(f"score of a seed: mean return of all evaluation episodes {which}; {name} policy", layout.PAGE)
 
 
 def notes(
-    groups: Sequence[SeedGroup], rows: Sequence[table.Row], until: int | None, left_out: Sequence[str] = ()
+    groups: Sequence[SeedGroup], rows: Sequence[table.Row], options: argparse.Namespace, left_out: Sequence[str] = ()
 ) -> list[str]:
     """What a reader should know before trusting the table."""
     found = [f"note: left out: {problem}" for problem in left_out]
@@ -130,8 +138,15 @@ def notes(
     called = list(zip(runs, short_names([run.folder for run in runs]), strict=True))
     if few := [f"{name} ({run.window.episodes})" for run, name in called if run.window.episodes < MIN_EPISODES]:
         found.append(textwrap.fill(f"note: scored over fewer than {MIN_EPISODES} episodes: {_some(few)}", layout.PAGE))
+    for env in dict.fromkeys(group.env for group in groups):
+        step = step_for_all([run for group in groups if group.env == env for run in group.runs])
+        if step is not None and options.score_from is None:
+            found.append(
+                f"note: {env}: runs of equal length are scored over different steps, having been evaluated or grown at "
+                f"different\nones; --score-from={step} scores all over the same"
+            )
     if unfinished := [name for run, name in called if run.unfinished]:
-        more = "" if until is not None else "; --until=STEP compares at equal steps"
+        more = "" if options.until is not None else "; --until=STEP compares at equal steps"
         found.append(textwrap.fill(f"note: * not finished: {_some(unfinished)}{more}", layout.PAGE))
     found += [f"note: failed: {name}: {run.failed}" for run, name in called if run.failed]
     return found

@@ -40,14 +40,14 @@ class SeedGroup(NamedTuple):
         return np.array([run.score for run in self.runs])
 
 
-def group_by_seed(runs: Sequence[RunResults]) -> list[SeedGroup]:
-    """Runs by configuration, in order of appearance, those of an environment together; see also `align`.
+def group_by_seed(runs: Sequence[RunResults], score_from: int | None = None) -> list[SeedGroup]:
+    """Runs by configuration, in order of appearance, those of an environment together; aligned, as `align` says.
 
     Raises:
-        ConfigError: two runs share configuration and seed, so that they are no two samples.
+        ConfigError: two runs share configuration and seed, so that they are no two samples; or of `align`.
     """
     members: dict[str, list[RunResults]] = {}
-    for run in align(runs):
+    for run in align(runs, score_from):
         members.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
     for same in members.values():
         _check_seeds(same)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from lsp.config import ConfigError
 from lsp.report import windows
 from lsp.report.runs import BOOKKEEPING, RunResults
 
@@ -39,11 +40,14 @@ def comparable(a: RunResults, b: RunResults) -> bool:
     return bool(a.steps[-1] == b.steps[-1]) and shared_prefix(a, b) > 0
 
 
-def align(runs: Sequence[RunResults]) -> list[RunResults]:
+def align(runs: Sequence[RunResults], score_from: int | None = None) -> list[RunResults]:
     """The same runs in their order, those that are comparable with one window.
 
     It begins where the shortest history of learning among them allows, and has enough episodes of each where that can
-    be.
+    be. With `score_from`, the window of every run begins at that step.
+
+    Raises:
+        ConfigError: a run has no evaluation from `score_from` on.
     """
     families: list[list[RunResults]] = []
     for run in runs:
@@ -51,13 +55,32 @@ def align(runs: Sequence[RunResults]) -> list[RunResults]:
         if family is None:
             families.append(family := [])
         family.append(run)
-    bounds = {id(run): _common_bounds(family) for family in families if len(family) > 1 for run in family}
-    return [replace(run, shared_bounds=bounds.get(id(run))) for run in runs]
+    bounds = {id(run): _common_bounds(family, score_from) for family in families for run in family}
+    return [replace(run, bounds=bounds[id(run)]) for run in runs]
 
 
-def _common_bounds(family: Sequence[RunResults]) -> windows.Bounds:
-    after = max(windows.start_of_learning(run.steps, run.updates) for run in family)
-    return windows.Bounds(after, min(windows.first_step(run.steps, run.counts, after) for run in family))
+def _common_bounds(family: Sequence[RunResults], score_from: int | None) -> windows.Bounds:
+    after = max(run.bounds.after for run in family)
+    if score_from is None:
+        return windows.Bounds(after, min(windows.first_step(run.steps, run.counts, after) for run in family))
+    for run in family:
+        if score_from > run.steps[-1]:
+            last = f"the last evaluation of {run.folder}, at step {run.steps[-1]}"
+            raise ConfigError(f"--score-from={score_from} is after {last}")
+    return windows.Bounds(after, score_from)
+
+
+def step_for_all(runs: Sequence[RunResults]) -> int | None:
+    """The step from which to score all runs, where some that end at the same step are scored over different ones.
+
+    None where windows differ no more than lengths.
+    """
+    for end in dict.fromkeys(run.steps[-1] for run in runs):
+        alike = [run for run in runs if run.steps[-1] == end]
+        if len({run.window.first for run in alike}) > 1:
+            learning = [int(run.steps[run.steps > run.bounds.after][0]) for run in alike]
+            return max(*learning, min(run.window.first for run in alike))
+    return None
 
 
 def _must_agree(name: str) -> bool:

@@ -42,9 +42,9 @@ class RunResults:
     successes: NDArray[np.float64]  # shares of episodes that met their goal, in [0, 1], [T]; NaN where none says it
     seconds: float  # of the whole run, to its end; NaN while no metrics are written
     steps_per_second: float
-    unfinished: bool = False  # has not come as far as it should, or as far as was asked for
+    unfinished: bool  # has not come as far as it should, or as far as was asked for
+    bounds: windows.Bounds  # of the window of the final score
     failed: str | None = None  # why it was left out of a run of several seeds
-    shared_bounds: windows.Bounds | None = None  # of the score's window, where runs with a common past share it
 
     @property
     def returns(self) -> NDArray[np.float64]:
@@ -70,14 +70,6 @@ class RunResults:
     def growths(self) -> NDArray[np.int64]:
         """Steps of growth."""
         return np.unique(self.steps[self.repeats > 0])
-
-    @property
-    def bounds(self) -> windows.Bounds:
-        """Where the window of the final score begins: as the run has it alone, unless it is shared."""
-        if self.shared_bounds is not None:
-            return self.shared_bounds
-        after = windows.start_of_learning(self.steps, self.updates)
-        return windows.Bounds(after, windows.first_step(self.steps, self.counts, after))
 
     @property
     def window(self) -> Window:
@@ -166,12 +158,15 @@ def read(folder: Path, protocol: str, until: int | None = None) -> RunResults:
             steps, seconds = max(steps, progress[-1]["step"]), progress[-1]["seconds"]
         if until is None:  # what came after the last line of metrics is noted when a run ends
             seconds = np.fmax(seconds, document.get("seconds", np.nan))
+        at = np.array([line["step"] for line in evaluations])
+        updates = np.array([line["updates"] for line in evaluations])
+        by_episode = [line["returns"] for line in evaluations]
         return RunResults(
             folder=folder,
             config=config,
-            steps=np.array([line["step"] for line in evaluations]),
-            updates=np.array([line["updates"] for line in evaluations]),
-            by_episode=[line["returns"] for line in evaluations],
+            steps=at,
+            updates=updates,
+            by_episode=by_episode,
             terminated=np.array([np.mean(line["terminated"]) for line in evaluations]),
             motionless=_said(evaluations, "motionless"),
             speeds=_said(evaluations, "info/x_velocity"),
@@ -179,6 +174,7 @@ def read(folder: Path, protocol: str, until: int | None = None) -> RunResults:
             seconds=float(seconds),
             steps_per_second=steps / seconds if seconds > 0 else np.nan,
             unfinished=reached < (goal if until is None else min(goal, until)),
+            bounds=windows.bounds(at, updates, np.array([len(returns) for returns in by_episode])),
             failed=document.get("failed"),
         )
     except OSError as error:

@@ -51,6 +51,12 @@ def first_step(steps: Integers, episodes: Integers, after: int) -> int:
     return int(steps[inside[min(tenth[0], enough[-1] if len(enough) else 0)]])
 
 
-def counted(steps: Integers, bounds: Bounds) -> NDArray[np.bool_]:
+def bounds(steps: Integers, updates: Integers, episodes: Integers) -> Bounds:
+    """Of a run by itself."""
+    after = start_of_learning(steps, updates)
+    return Bounds(after, first_step(steps, episodes, after))
+
+
+def counted(steps: Integers, within: Bounds) -> NDArray[np.bool_]:
     """The evaluations that count, [T]; not what was evaluated right after growth, which has not been trained."""
-    return (repeats(steps) == 0) & (steps > bounds.after) & (steps >= bounds.first)
+    return (repeats(steps) == 0) & (steps > within.after) & (steps >= within.first)

@@ -71,6 +71,20 @@ def test_wide(runs: Path, capsys: Any) -> None:
     assert out.split("every seed")[1].split("\n")[4].split()[-1] == "base1"
 
 
+def test_rows_scored_over_different_steps(tmp_path: Path, capsys: Any) -> None:
+    """As one was evaluated less often: told, with the flag that scores all over the same."""
+    write_run(tmp_path / "often", [1.0] * 60)
+    write_run(tmp_path / "seldom", [1.0] * 30, at=range(2000, 62_000, 2000), agent="prioritized")
+    assert report.main([str(tmp_path), "--no-plot"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "note: lsp/RllabAnt-v0: runs of equal length are scored over different steps" in out
+    assert "--score-from=12000 scores all over the same" in out
+    assert report.main([str(tmp_path), "--no-plot", "--score-from=12_000"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("score of a seed: mean return of all evaluation episodes from step 12,000 on; sampled policy")
+    assert "over different steps" not in out
+
+
 def test_long_lists_of_runs_end(tmp_path: Path, capsys: Any) -> None:
     for seed in range(12):
         write_run(tmp_path / f"r{seed:02}", [1.0], seed=seed, steps=2000)
@@ -139,6 +153,7 @@ def test_compare_with_published(tmp_path: Path, capsys: Any) -> None:
         (["RUNS", "--protocl=mode"], "unrecognized arguments: --protocl=mode; see --help"),
         (["RUNS", "--protocol=best"], "invalid choice: 'best'"),
         (["RUNS", "--until=soon"], "invalid int value: 'soon'"),
+        (["RUNS", "--score-from=2_001"], "--score-from=2001 is after the last evaluation of"),
         (["RUNS", "--out=curve.jpeg2"], "--out=curve.jpeg2: must end in .png, .svg, .pdf"),
         (["RUNS/none"], "none is not a run: there is no such folder"),
         (["RUNS/base0", "--protocol=mode"], "base0 was not evaluated with --protocol=mode, only with: sampled"),

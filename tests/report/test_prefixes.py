@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsp.report.prefixes import align, comparable, shared_prefix
+from lsp.config import ConfigError
+from lsp.report.prefixes import align, comparable, shared_prefix, step_for_all
 from lsp.report.runs import RunResults, read
 from tests.support.folders import write_run
 
@@ -77,3 +78,29 @@ def test_the_window_has_enough_episodes_of_each(tmp_path: Path) -> None:
     one, other = align([read(often, "sampled"), read(seldom, "sampled")])
     assert one.window == (52_000, 100_000, 98)
     assert other.window == (52_000, 100_000, 50)
+
+
+def test_one_window_by_order(make: Any) -> None:
+    """From a step on that the user names; also where a layer had not begun to learn then."""
+    flat, grown, stranger = make(4.0, 5.0), make(6.0, 7.0, layers=2), make(8.0, 9.0, seed=1)
+    aligned = align([flat, grown, stranger], score_from=2000)
+    assert [run.window for run in aligned] == [(4000, 5000, 4), (4000, 5000, 4), (2000, 5000, 8)]
+    assert [run.score for run in align([stranger], score_from=4500)] == [9.0]
+    with pytest.raises(ConfigError, match=r"^--score-from=5001 is after the last evaluation of .*, at step 5000$"):
+        align([stranger], score_from=5001)
+
+
+def test_windows_that_differ_though_lengths_do_not(make: Any, tmp_path: Path) -> None:
+    """The step that makes them the same is before the window of none, and after the growth of all."""
+    steps = range(1000, 101_000, 1000)
+    often = read(write_run(tmp_path / "often", [1.0] * 100), "sampled")
+    seldom = read(write_run(tmp_path / "seldom", [1.0] * 50, at=steps[1::2], agent="prioritized"), "sampled")
+    shorter = read(write_run(tmp_path / "shorter", [1.0] * 90, seed=2), "sampled")
+    assert (often.window.first, seldom.window.first) == (76_000, 52_000)
+    assert step_for_all([often, shorter]) is None
+    step = step_for_all([often, shorter, seldom])
+    assert step == 52_000
+    assert {run.window.first for run in align([often, seldom, shorter], step)} == {52_000}
+    grown = read(write_run(tmp_path / "grown", [1.0] * 101, at=[*steps[:60], *steps[59:]], layers=2), "sampled")
+    assert step_for_all([seldom, grown]) == 61_000
+    assert {run.window.first for run in align([seldom, grown], 61_000)} == {61_000, 62_000}

@@ -64,5 +64,11 @@ def test_only_the_layer_trained_last(steps: list[int], after: int) -> None:
     ]
 
 
+def test_bounds_of_a_run_by_itself() -> None:
+    steps = np.arange(100, 1100, 100)
+    assert windows.bounds(steps, steps - 300, np.full(10, 10)) == (300, 600)
+    assert windows.bounds(steps, steps - 700, np.full(10, 10)) == (700, 800)
+
+
 def test_repeats() -> None:
     assert windows.repeats(np.array([1, 2, 2, 2, 5])).tolist() == [0, 0, 1, 2, 0]
