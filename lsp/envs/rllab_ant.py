@@ -6,7 +6,7 @@ control.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import mujoco
@@ -26,6 +26,11 @@ VELOCITY_NOISE = 0.1
 TORSO = 1  # body 0 is the world
 NUM_POSITIONS, NUM_VELOCITIES, NUM_FORCES = 15, 14, 84
 OBSERVATION_DIM = NUM_POSITIONS + NUM_VELOCITIES + NUM_FORCES + 9 + 3
+
+CHASE = {"distance": 4.5, "elevation": -22.0, "azimuth": 90.0}
+"""A camera beside the ant, degrees and m: it sees x to the right."""
+EYE_LEVEL = 0.4  # meters, of the point that it looks at
+FLOOR = (0.44, 0.48, 0.52), (0.52, 0.56, 0.60)  # colors of its squares
 
 
 class RllabAntEnv(MujocoEnv):
@@ -50,6 +55,8 @@ class RllabAntEnv(MujocoEnv):
     }
 
     observation_dim: ClassVar[int] = OBSERVATION_DIM
+    camera: ClassVar[dict[str, Any]] = CHASE
+    """Where pictures are taken from, as attributes of an `MjvCamera`; with "lookat" it stays there."""
 
     def __init__(self, render_mode: str | None = None, **renderer: Any) -> None:
         """Build the model; `renderer` holds `MujocoEnv`'s options, such as width and height in pixels."""
@@ -58,9 +65,23 @@ class RllabAntEnv(MujocoEnv):
             frame_skip=1,
             observation_space=Box(-np.inf, np.inf, (self.observation_dim,), np.float64),
             render_mode=render_mode,
-            default_camera_config=renderer.pop("default_camera_config", {"distance": 4.0}),
+            default_camera_config=renderer.pop("default_camera_config", self.camera),
             **renderer,
         )
+
+    def render(self) -> Any:
+        """What Gymnasium's `MujocoEnv` draws: with `markers`, and the ant in sight unless the camera stays elsewhere."""
+        if self.render_mode is not None:
+            viewer = self.mujoco_renderer._get_viewer(self.render_mode)
+            if "lookat" not in (self.mujoco_renderer.default_cam_config or {}):
+                viewer.cam.lookat[:] = *self.data.qpos[:2], EYE_LEVEL
+            for marker in self.markers():
+                viewer.add_marker(**marker)
+        return super().render()
+
+    def markers(self) -> Iterable[dict[str, Any]]:
+        """What to draw beside the model: type, pos, size, rgba, mat of a geom each. Nothing of it is ever touched."""
+        return ()
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         model = load_model(self.fullpath, self._furnish)
@@ -145,4 +166,14 @@ def load_model(path: str, furnish: Callable[[mujoco.MjSpec], None]) -> mujoco.Mj
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     for geom in spec.geoms:
         geom.solimp[:3] = (0.8, 0.8, 0.01)
+    _paint(spec)
     return spec.compile()
+
+
+def _paint(spec: mujoco.MjSpec) -> None:
+    """Colors that tire no eye: Gymnasium's floor is black and white, and a mirror. Physics does not see them."""
+    floor = spec.texture("texplane")
+    floor.rgb1, floor.rgb2 = FLOOR
+    ground = spec.material("MatPlane")
+    ground.reflectance, ground.specular, ground.shininess = 0.0, 0.0, 0.0
+    spec.geom("floor").rgba = (1, 1, 1, 1)
