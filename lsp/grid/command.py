@@ -110,9 +110,10 @@ def _jobs(grid: Grid) -> Callable[[], list[int]] | None:
     """Running the grid several runs at a time; None where it has no --jobs. Raises ConfigError."""
     if not grid.own["--jobs"]:
         return None
-    count = int(_amount("--jobs", grid.own["--jobs"], 1.0))
-    jobs.check(count)
-    return partial(jobs.run_all, grid, count)
+    if not (text := grid.own["--jobs"]).isdecimal():
+        raise ConfigError(f"--jobs={text}: must be a whole number of runs at a time, such as --jobs=2")
+    jobs.check(int(text))
+    return partial(jobs.run_all, grid, int(text))
 
 
 def _cluster(grid: Grid) -> Callable[[], list[int]] | None:
