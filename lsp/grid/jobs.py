@@ -27,8 +27,9 @@ def logged(flags: list[str], log: Path) -> int:
 
 def check(count: int) -> None:
     """Raise ConfigError unless there is a core for each of so many runs."""
-    if not 1 <= count <= len(cores := usable_cores()):
-        raise ConfigError(f"--jobs={count}: must be from 1 to {len(cores)}, the cores that this process may use")
+    cores = len(usable_cores())
+    if not 1 <= count <= cores:
+        raise ConfigError(f"--jobs={count}: must be from 1 to {cores}, the cores that this process may use")
 
 
 def usable_cores() -> list[int]:
