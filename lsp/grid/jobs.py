@@ -20,9 +20,8 @@ LoggedRunner = Callable[[list[str], Path], int]  # flags of `lsp.run`, and where
 def logged(flags: list[str], log: Path) -> int:
     """`lsp.run` in a process of its own, on the cores of the calling thread; its output is added to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    line = [sys.executable, "-m", "lsp.run", *flags]
     with log.open("ab") as stream:
-        return subprocess.call(line, stdout=stream, stderr=subprocess.STDOUT, preexec_fn=local.end_with_parent)
+        return subprocess.call(local.line_of(flags), stdout=stream, stderr=subprocess.STDOUT)
 
 
 def check(count: int) -> None:

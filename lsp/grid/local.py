@@ -1,9 +1,7 @@
 """The runs of a grid on this machine: one after the other, each as far as it is not done."""
 
-import ctypes
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +21,12 @@ try:
 except Exception as error:
     print(error)
     raise SystemExit(3)
+"""
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+END_WITH_PARENT = f"""
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, signal.SIGTERM)
+os.execv(sys.argv[1], sys.argv[1:])
 """
 Runner = Callable[[list[str]], int]  # flags of `lsp.run` to its exit status
 
@@ -99,24 +103,26 @@ def _remove(target: Path, present: Sequence[Path]) -> None:
         shutil.rmtree(target)
 
 
+def line_of(flags: list[str]) -> list[str]:
+    """What starts `lsp.run` with these flags."""
+    return ending_with_parent([sys.executable, "-m", "lsp.run", *flags])
+
+
+def ending_with_parent(line: list[str]) -> list[str]:
+    """A command line for the same program, which gets a SIGTERM when the thread that started it ends, as by kill -9.
+
+    So a run whose grid is killed writes a checkpoint and ends. Else it would continue alone, and the same grid, started
+    again, would find its folder in use. Only Linux can do this; elsewhere it is `line`. The program is started by
+    another that takes its place, for code of ours between fork and exec is unsafe where there are threads.
+    """
+    return [sys.executable, "-S", "-c", END_WITH_PARENT, *line] if sys.platform == "linux" else line
+
+
 def start(flags: list[str]) -> int:
     """`lsp.run` in a process of its own, so that all memory is free again; Ctrl-C reaches it, too."""
-    with subprocess.Popen([sys.executable, "-m", "lsp.run", *flags], preexec_fn=end_with_parent) as process:
+    with subprocess.Popen(line_of(flags)) as process:
         while True:
             try:
                 return process.wait()
             except KeyboardInterrupt:
                 continue  # it writes a checkpoint and ends with status 130
-
-
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
-
-
-def end_with_parent() -> None:
-    """In a new process: be asked to end when the thread that started it has, as by kill -9, and write a checkpoint.
-
-    Else the run would continue alone, and the same command again would find it in use.
-    """
-    if LIBC is not None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lsp.config import ConfigError
-from lsp.grid import jobs, local
+from lsp.grid import jobs
 from lsp.grid.plan import Grid, GridRun
 from tests.support.policies import untrained  # its checkpoint is of step 100
 
@@ -102,25 +102,25 @@ def test_output_goes_to_a_log(tmp_path: Path) -> None:
     assert error.startswith("lsp: error: unknown flag --nonsense")
 
 
-ORPHAN = f"""
-import subprocess, sys
-from lsp.grid import local
-child = subprocess.Popen([sys.executable, "-c", {'''
+CHILD = """
 import signal, time
 signal.signal(signal.SIGTERM, lambda *_: (print("a checkpoint", flush=True), exit()))
 print("running", flush=True)
 time.sleep(60)
-'''!r}], preexec_fn=local.end_with_parent)
+"""
+PARENT = f"""
+import subprocess, sys
+from lsp.grid import local
+child = subprocess.Popen(local.ending_with_parent([sys.executable, "-c", {CHILD!r}]))
 sys.stdin.read()
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
 def test_kill_9_of_the_grid_makes_a_run_write_its_checkpoint() -> None:
-    line = [sys.executable, "-c", ORPHAN]
+    line = [sys.executable, "-c", PARENT]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         process.kill()
         assert process.stdout.readline() == "a checkpoint\n"
-    assert local.PR_SET_PDEATHSIG == 1
