@@ -50,7 +50,7 @@ class System(NamedTuple):
 
 
 SYSTEMS = {
-    "distributed_prioritized": System(25_000, "--agent=distributed_prioritized --utd=0.125"),
+    "distributed_prioritized": System(25_000, "--agent=distributed_prioritized"),
     "sbx_8": System(25_000, envs=8),
     "sbx_1": System(6_250, envs=1),
     "sac_lsp": System(6_250, "--agent=sac_lsp"),

@@ -9,7 +9,7 @@ import numpy as np
 
 Result = Mapping[str, Any]  # a run: system, seed, startup, core, points
 NAMES = {
-    "distributed_prioritized": "lsp, distributed_prioritized --utd=0.125",
+    "distributed_prioritized": "lsp, distributed_prioritized",
     "sac_lsp": "lsp, sac_lsp",
     "sbx_8": "SBX SAC, 8 environments",
     "sbx_1": "SBX SAC, 1 environment",
