@@ -9,8 +9,8 @@ flow. Ours run as users run them, `python -m lsp.run` in a process of its own.
 
 All are evaluated alike: ten episodes from the same first states by seed, once with sampled actions and once without
 noise (`mode`: SBX's deterministic policy, our latent at zero), about every 12 seconds of training. A return is reached
-at the first evaluation whose mean is at least that. The clock begins with the process: imports and compilation count on
-all sides. It stands still during evaluations. Systems take turns, seed by seed.
+at the first evaluation whose mean is at least that (see `--mean-of`). The clock begins with the process: imports and
+compilation count on all sides. It stands still during evaluations. Systems take turns, seed by seed.
 
 A run that is done is a line of FOLDER/results.jsonl; the same command again skips it and starts the one that was
 interrupted from the beginning. A run of ours leaves its text files in FOLDER, but no checkpoint. When all are done, the
@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import sbx_sac
 from common import announce, parser
-from time_to_return_results import draw, tables
+from time_to_return_results import draw, table
 
 POLL = 1.0  # seconds between two looks at how far a run is
 ENOUGH = 10**9  # environment steps that no run takes
@@ -211,6 +211,8 @@ def parse() -> argparse.Namespace:
     options.add_argument("--seeds", type=int, default=3, help="a side: 1 to this number")
     options.add_argument("--minutes", type=float, default=30, help="of training, after which a run ends")
     options.add_argument("--returns", type=float, nargs="+", default=[1_000, 2_500, 4_000], help="to be reached")
+    options.add_argument("--mean-of", type=int, default=1, metavar="N", help="evaluations in a row whose mean must be "
+                         "as high, so that no lucky one counts; may be changed when all is done")  # fmt: skip
     options.add_argument("--until-reached", action="store_true",
                          help="end a run at the highest of them under both protocols")  # fmt: skip
     options.add_argument("--folder", type=Path, default=Path("runs/time_to_return"), help="of results and logs")
@@ -243,7 +245,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("stopped: the same command continues with the run that was interrupted")
     for protocol in PROTOCOLS:
-        print(f"\n{tables(results, protocol, options.returns, options.minutes)}")
+        print(f"\n{table(results, protocol, options.returns, options.minutes, options.mean_of)}")
     if options.picture:
         draw(results, options.returns, options.picture)
         print(f"\npicture: {options.picture}")

@@ -30,18 +30,21 @@ def curve(result: Result, protocol: str) -> tuple[np.ndarray, np.ndarray]:
     return seconds / 60, np.array([np.mean(point["returns"][protocol]) for point in result["points"]])
 
 
-def reached(result: Result, protocol: str, target: float) -> float:
-    """Minutes at the first evaluation whose mean return is at least `target`; infinity where there is none."""
+def reached(result: Result, protocol: str, target: float, mean_of: int = 1) -> float:
+    """Minutes at the first evaluation at which the mean of so many in a row is at least `target`, or infinity."""
     minutes, returns = curve(result, protocol)
-    return float(min(minutes[returns >= target], default=np.inf))
+    if len(returns) < mean_of:
+        return np.inf
+    means = np.convolve(returns, np.full(mean_of, 1 / mean_of), mode="valid")
+    return float(min(minutes[mean_of - 1 :][means >= target], default=np.inf))
 
 
-def tables(results: Sequence[Result], protocol: str, targets: Sequence[float], limit: float) -> str:
+def table(results: Sequence[Result], protocol: str, targets: Sequence[float], limit: float, mean_of: int = 1) -> str:
     """Minutes until each return: the median over seeds, every seed, and how many times those of the first system."""
     systems = by_system(results)
     first = next(iter(systems))
     times = {
-        (name, target): [reached(result, protocol, target) for result in runs]
+        (name, target): [reached(result, protocol, target, mean_of) for result in runs]
         for name, runs in systems.items()
         for target in targets
     }
@@ -52,9 +55,10 @@ def tables(results: Sequence[Result], protocol: str, targets: Sequence[float], l
         compared = [cell(times[name, target], times[first, target], limit, name == first) for target in targets]
         lines.append([name, str(len(runs)), *rates, core, *compared])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-    what = f"minutes of training until a mean return, {protocol} policy: median (every seed), and as a multiple of"
-    return f"{what} {first}\n{table}"
+    body = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    of = f" of {mean_of} evaluations" if mean_of > 1 else ""
+    what = f"minutes until a mean return{of}, {protocol} policy: median (every seed), and as a multiple of {first}'s"
+    return f"{what}\n{body}"
 
 
 def cell(times: Sequence[float], first: Sequence[float], limit: float, is_first: bool) -> str:
@@ -92,7 +96,9 @@ def draw(results: Sequence[Result], targets: Sequence[float], path: Path) -> Non
         for color, (name, runs) in zip(COLORS, by_system(results).items(), strict=False):
             for result in runs if len(runs) > 1 else ():
                 panel.plot(*curve(result, protocol), color=color, linewidth=0.6, alpha=0.45)
-            panel.plot(*median_curve(runs, protocol), color=color, linewidth=2.2, label=NAMES.get(name, name))
+            minutes, center = median_curve(runs, protocol)
+            marker = "o" if len(minutes) == 1 else None
+            panel.plot(minutes, center, color=color, linewidth=2.2, marker=marker, label=NAMES.get(name, name))
         panel.set_title({"sampled": "sampled actions", "mode": "without noise"}[protocol], fontsize=11)
         panel.set_xlabel("minutes on one core")
         panel.set_xlim(left=0)

@@ -49,6 +49,9 @@ def test_reached_at_the_first_mean_that_is_as_high_counted_from_the_start_of_the
     assert results.reached(run, "sampled", 20.1) == 4.5
     assert results.reached(run, "mode", 50.0) == 1.5
     assert results.reached(run, "sampled", 31.0) == np.inf
+    assert results.reached(run, "sampled", 12.5, mean_of=2) == 2.5
+    assert results.reached(run, "sampled", 16.0, mean_of=2) == 4.5
+    assert results.reached(run, "sampled", 1.0, mean_of=5) == np.inf
     assert (results.rate(run, "step"), results.rate(run, "updates")) == (1.0, 3.0)
 
 
@@ -56,11 +59,11 @@ def test_the_median_over_seeds_and_how_many_times_the_first(load: Any) -> None:
     results = load("time_to_return_results")
     ours = [result("ours", 1, [10.0]), result("ours", 2, [0, 10.0], startup=0.0), result("ours", 3, [0, 0, 10.0])]
     peer = [result("peer", seed, [0, 0, 0, 0, 0, 10.0 * (seed < 2)], startup=0.0, core=0.5) for seed in (1, 2, 3)]
-    text = results.tables([*ours, *peer], "sampled", [10.0], 6)
+    text = results.table([*ours, *peer], "sampled", [10.0], 6)
     lines = text.splitlines()
     assert lines[2].split() == ["ours", "3", "1", "3", "1.00", "2.0", "(1.5", "2.0", "3.5)"]
     assert lines[3].split() == ["peer", "3", "1", "3", "0.50", ">6", "(6.0", ">6", ">6)", ">3.0x"]
-    swapped = results.tables([*peer, *ours], "sampled", [10.0], 6)  # no multiple of what was not reached
+    swapped = results.table([*peer, *ours], "sampled", [10.0], 6)  # no multiple of what was not reached
     assert "x" not in swapped.splitlines()[3]
 
 
