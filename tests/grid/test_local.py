@@ -56,3 +56,21 @@ def test_an_interrupt_ends_the_grid(tmp_path: Path) -> None:
     statuses = [1, 130]
     grid = Grid(tmp_path, [RUN._replace(name=name) for name in "abc"], {})
     assert local.run_all(grid, lambda flags: statuses.pop(0)) == [1, 130]
+
+
+def test_how_far_a_run_is(tmp_path: Path) -> None:
+    assert local.standing(tmp_path, RUN) == local.Standing([], False, 0, False)
+    untrained(tmp_path / "a")
+    assert local.standing(tmp_path, RUN) == local.Standing([tmp_path / "a"], False, 100, True)
+    assert local.standing(tmp_path, RUN._replace(steps=150)).done is False
+    untrained(tmp_path / "b" / "seed_1")
+    write_document(tmp_path / "b" / "seed_2", {"config": to_dict(Config())})
+    now = local.standing(tmp_path, RUN._replace(name="b"))
+    assert (now.step, now.done) == (0, False)
+
+
+def test_a_seed_of_an_arm_has_a_folder_in_it(tmp_path: Path) -> None:
+    seed = RUN._replace(name="arm/seed_3")
+    assert completed(tmp_path, seed)[1] == [*RUN.flags, f"--runs-dir={tmp_path / 'arm'}", "--name=seed_3"]
+    untrained(tmp_path / "arm" / "seed_3")
+    assert completed(tmp_path, seed) == (local.GridRunEnd(0, ran=False), [])
