@@ -265,8 +265,11 @@ def _encode(frames: Sequence[np.ndarray], path: Path, fps: float, options: Seque
         raise OSError(f"{path}: not written: {coded.stderr.decode(errors='replace').strip()}")
 
 
-def film(options: argparse.Namespace) -> int:
-    """Do what the options say, and return 0. Raises ConfigError, CheckpointError, EnvironmentFault or OSError."""
+def film(options: argparse.Namespace) -> list[Path]:
+    """Do what the options of `parser` say, and return what was written, the mp4 first.
+
+    Raises ConfigError, CheckpointError, EnvironmentFault or OSError.
+    """
     gl = choose_gl()
     os.environ.update(PYGAME | os.environ)
     steps, seed = convert("frames", options.frames, Count), convert("seed", options.seed, Natural)
@@ -283,9 +286,10 @@ def film(options: argparse.Namespace) -> int:
         frames, total = record(env, policy, moves, walk, steps, seed)
     kind = options.protocol if walk is None else f"layer_{walk.layer}_latent_{walk.dimension}"
     path = options.run / "videos" / f"step_{policy.description['step']}_{kind}_s{seed}"
-    for written in write(frames, here / path, fps):
-        print(f"lsp: {path.with_name(written.name)}: {len(frames)} frames, return {total:,.1f}")
-    return 0
+    written = write(frames, here / path, fps)
+    for each in written:
+        print(f"lsp: {path.with_name(each.name)}: {len(frames)} frames, return {total:,.1f}")
+    return written
 
 
 def frames_per_second(env: envs.BoxEnv) -> float:
@@ -314,10 +318,11 @@ def parse_walk(text: str, policy: NumpyPolicy) -> Walk:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit status."""
-    return status_of(lambda: film(_parser().parse_args(arguments)))
+    return status_of(lambda: 0 * len(film(parser().parse_args(arguments))))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = Parser("video", "Film an episode of a run's policy: mp4 and GIF, in RUN/videos.")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or of an exported policy")
     parser.add_argument("--step", type=int, help="which checkpoint, by its environment step (default: the newest)")

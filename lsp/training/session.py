@@ -25,6 +25,7 @@ from lsp.storage import checkpoint, provenance, sinks
 from lsp.storage.run_folder import locked, require_new, write_document
 from lsp.training import announce, growth, memory, resuming
 from lsp.training.asynchronous import AsyncLoop
+from lsp.training.callbacks import Hooks
 from lsp.training.device import Device
 from lsp.training.endings import Ending
 from lsp.training.evaluate import Evaluator
@@ -139,10 +140,10 @@ class Session:
             shutil.rmtree(newer)
         _say(announce.resumed(self._subject, step, self.runs[0].seed.updates), self._stream)
 
-    def train(self, interrupt: Interrupt) -> Ending:
+    def train(self, interrupt: Interrupt, hooks: Hooks | None = None) -> Ending:
         """Train to the end, or to an interrupt, and write checkpoints. Of a single run, raises what ended it."""
         shared = self.config, self.runs, self.loop, self._evaluator, self._alone
-        return Training(*shared, interrupt, self._stream).complete()
+        return Training(*shared, interrupt, self._stream, hooks).complete()
 
     def close(self) -> None:
         """Close every environment."""
@@ -157,11 +158,17 @@ def _say(lines: Sequence[str], stream: TextIO | None) -> None:
         print(line, file=stream or sys.stderr)
 
 
-def start(config: Config, folder: Path, seeds: Sequence[int] = (), stream: TextIO | None = None) -> Ending:
+def start(
+    config: Config,
+    folder: Path,
+    seeds: Sequence[int] = (),
+    stream: TextIO | None = None,
+    hooks: Hooks | None = None,
+) -> Ending:
     """Train from the beginning into a new folder; with `seeds`, each of them into a folder of its own in it.
 
     `folder` should be absolute, for environments may change the working folder. What there is to say goes to `stream`,
-    by default standard error.
+    by default standard error; `hooks` are called on the way, and may stop it.
 
     Raises:
       ConfigError: a configuration that cannot run, or a folder that exists; nothing is written then.
@@ -177,16 +184,18 @@ def start(config: Config, folder: Path, seeds: Sequence[int] = (), stream: TextI
         source = provenance.describe()
         for run in session.runs:
             write_document(run.dir, {"config": to_dict(run.config)} | source)
-        return _train(session)
+        return _train(session, hooks)
 
 
-def resume(folder: Path, overrides: Mapping[str, Any], stream: TextIO | None = None) -> Ending:
+def resume(
+    folder: Path, overrides: Mapping[str, Any], stream: TextIO | None = None, hooks: Hooks | None = None
+) -> Ending:
     """Continue exactly where the newest checkpoint of a run stands. One that is finished is left alone, and says so.
 
     Of several seeds, continue with all that did not fail, from the newest checkpoint that they have in common.
     `overrides` maps dotted field names to new values, of `RESUMABLE` and `AHEAD` only; `config.json` takes them over.
     `folder` should be absolute, for environments may change the working folder. What there is to say goes to `stream`,
-    by default standard error.
+    by default standard error; `hooks` are called on the way, and may stop it.
 
     Raises:
       ConfigError: not a run, nothing left of it, or a change that would make it another run.
@@ -205,7 +214,7 @@ def resume(folder: Path, overrides: Mapping[str, Any], stream: TextIO | None = N
             session.restore(found.step, loaded)
         for each, document in found.documents.items():
             write_document(each, provenance.resumed(document, found.step))
-        return _train(session)
+        return _train(session, hooks)
 
 
 @contextmanager
@@ -220,8 +229,9 @@ def _hint(config: Config) -> Iterator[None]:
         raise ConfigError(f"{error}; {remedy}") from error
 
 
-def _train(session: Session) -> Ending:
+def _train(session: Session, hooks: Hooks | None) -> Ending:
     with ExitStack() as stack:
         for run in session.runs:
             stack.enter_context(locked(run.dir))
-        return session.train(stack.enter_context(Interrupt()))
+        interrupt = Interrupt() if hooks is None else hooks.interrupt
+        return session.train(stack.enter_context(interrupt), hooks)

@@ -13,13 +13,15 @@ from lsp.storage import checkpoint
 from lsp.storage.outputs import Outputs
 from lsp.storage.run_folder import read_document, write_document
 from lsp.training import growth
+from lsp.training.callbacks import Hooks, Status
 from lsp.training.divergence import Diverged
 from lsp.training.endings import Ending, rescue
 from lsp.training.evaluate import Evaluator, about_cuts, describe
 from lsp.training.interrupt import Interrupt, Interrupted
 from lsp.training.loop import TrainingLoop
 from lsp.training.progress import COMPILING, Progress
-from lsp.training.run import Run
+from lsp.training.results import Evaluation
+from lsp.training.run import Run, crossed
 from lsp.training.seed import Seed
 
 T = TypeVar("T")
@@ -39,6 +41,7 @@ class Training:
         alone: bool,
         interrupt: Interrupt,
         stream: TextIO | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         """Prepare to train.
 
@@ -50,9 +53,11 @@ class Training:
           alone: whether this is a single run, whose fault ends the session.
           interrupt: that may ask to stop, entered.
           stream: where progress is shown; None: standard error.
+          hooks: what else to call; they share the `interrupt`.
         """
         self._config, self._runs, self._loop, self._evaluator = config, runs, loop, evaluator
         self._alone, self._interrupt, self._stream = alone, interrupt, stream
+        self._hooks, self._chunk = hooks or Hooks(), config.block * config.executors.count
         self._files: Mapping[Run, Outputs] = {}
         self._failures: list[str] = []
         recent = [episode.episode_return for run in runs for episode in run.recent]
@@ -114,6 +119,8 @@ class Training:
             if "checkpoint" in self._runs[0].due:
                 self._first_checkpoint = math.inf
             self._write()
+        if self._hooks.on_step and self._runs and crossed(before, self._step, self._chunk):
+            self._hooks.call(self._hooks.on_step, self._status())
 
     def _begin_learning(self) -> None:
         """A step before which this stage has not learned: the first dispatch that does is compiled, and takes long."""
@@ -139,6 +146,13 @@ class Training:
             if (note := about_cuts(records, self._config.evaluation.max_episode_steps)) and not self._told_of_cuts:
                 self._progress.note(note)
                 self._told_of_cuts = True
+        for run, records in evaluations.items() if self._hooks.on_evaluation else ():
+            for record in records:
+                self._hooks.call(self._hooks.on_evaluation, Evaluation.of(record, run.config.seed))
+
+    def _status(self) -> Status:
+        step, steps, returns = self._step, self._config.steps, tuple(self._shown)
+        return Status(step, steps, self._updates(), returns, self._runs[0].dir)
 
     def _writing(self) -> AbstractContextManager[None]:
         """Around what is written now, where that is more than a line of metrics."""
