@@ -19,11 +19,12 @@ PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "incoming" not 
 OTHERS = [ROOT / "README.md", ROOT / "runs" / "README.md"]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MODULES = ("lsp", "lsp.agents", "lsp.types", "lsp.flows", "lsp.hierarchy", "lsp.losses", "lsp.categorical")
-MODULES += ("lsp.replay", "lsp.replay.sum_tree", "lsp.envs", "lsp.export")
+MODULES += ("lsp.api.train.train", "lsp.api.run.Run", "lsp.training.callbacks.Callback", "lsp.export")
+MODULES += ("lsp.replay", "lsp.replay.sum_tree", "lsp.envs")
 
 # Flags of other commands than `lsp.run`, and of other libraries in the page for those who come from them.
 FOREIGN = {"--help", "--name", "--csv", "--out", "--compare", "--markdown", "--protocol", "--distributions", "--step"}
-FOREIGN |= {"--wide", "--until", "--publish", "--jobs"}
+FOREIGN |= {"--wide", "--until", "--publish", "--jobs", "--score-from", "--picture", "--peer-python"}
 FOREIGN |= {"--latent-walk", "--cpus", "--address", "--head", "--port", "--num-cpus", "--inline", "--clock", "--only"}
 FOREIGN |= {"--rounds", "--calls", "--lock-step"}
 PLACEHOLDERS = {"--no-name", "--growth"}
