@@ -46,16 +46,17 @@ def check_platform() -> None:
 
 def run_all(grid: Grid, runner: Runner) -> list[int]:
     """Complete every run in turn, up to an interrupt; returns their exit statuses. Raises ConfigError."""
-    statuses: list[int] = []
+    ends: list[GridRunEnd] = []
     for number, run in enumerate(grid.runs, start=1):
         print(f"lsp: {number} of {len(grid.runs)}: {run.name}", flush=True)
-        end = complete(grid.folder, run, runner)
+        ends.append(end := complete(grid.folder, run, runner))
         if not end.ran:
             print("lsp: done before")
-        statuses.append(end.status)
         if end.status == INTERRUPTED:
             break
-    return statuses
+    if not any(end.ran for end in ends):
+        print("lsp: nothing was left to do; to go further, the same command with more --steps")
+    return [end.status for end in ends]
 
 
 def complete(folder: Path, run: GridRun, runner: Runner) -> GridRunEnd:
@@ -65,13 +66,24 @@ def complete(folder: Path, run: GridRun, runner: Runner) -> GridRunEnd:
     present = [path for path in of_seeds or [target] if (path / "config.json").exists()]
     alive = [path for path in present if "failed" not in read_document(path)]
     steps = [checkpoint.steps(path / "checkpoints") for path in alive]
-    if present and all(found and found[-1] >= run.steps for found in steps):
+    if present and all(_is_done(path, found, run.steps) for path, found in zip(alive, steps, strict=True)):
         return GridRunEnd(0 if len(alive) == len(present) else FAULT, ran=False)
     if steps and all(steps):
         return GridRunEnd(runner([f"--resume={target}", f"--steps={run.steps}"]))
     if target.exists():  # ended before its first checkpoint
         _remove(target, present)
     return GridRunEnd(runner([*run.flags, f"--runs-dir={folder}", f"--name={run.name}"]))
+
+
+def _is_done(path: Path, found: Sequence[int], steps: int) -> bool:
+    """Whether a run has a checkpoint of its end, and was not stopped in what comes after the last step."""
+    if not found or found[-1] < steps:
+        return False
+    try:
+        left = checkpoint.peek(path / "checkpoints" / str(found[-1]), "due", "warm_up_left")
+    except checkpoint.CheckpointError:  # which the run will say
+        return False
+    return not any(left.values())
 
 
 def _remove(target: Path, present: Sequence[Path]) -> None:
