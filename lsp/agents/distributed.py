@@ -3,8 +3,9 @@
 Executors step side by side, and new rows enter prioritized replay with the TD errors that they have on arrival. One
 dispatch of the learner stores the rows of a step, ranks them, updates, and chooses all the next actions.
 
-`modern` keeps the base agent's ratio of an update a transition. `dissertation` is the study's lock-step: eight
-executors take one step each between two updates, so that at equal updates it has eight times the data.
+Eight executors take one step each between two updates, in both presets: at equal updates there is eight times the data
+of one executor, and on one core most of a run's time is still the learner's. `--utd=1` makes an update a transition
+instead, for where steps are dear and minutes are not.
 """
 
 import dataclasses
@@ -19,11 +20,11 @@ QUEUE = 10_000
 
 
 def configure(config: Config) -> Config:
-    """`config` with eight executors, and actions from parameters at most eight transitions old."""
+    """`config` with eight executors, an update for a step of all, and actions from the parameters before it."""
     executors = dataclasses.replace(config.executors, count=COUNT)
-    config = dataclasses.replace(config, executors=executors, block=1)
+    config = dataclasses.replace(config, executors=executors, block=1, utd=1 / COUNT)
     if config.preset == "dissertation":
-        return dataclasses.replace(config, utd=1 / COUNT, learning_starts=QUEUE)
+        return dataclasses.replace(config, learning_starts=QUEUE)
     return config
 
 

@@ -74,7 +74,8 @@ class Config(stages.LayersConfig):
     """Steps summed into one stored reward; at least 1. Beyond 1, the target leaves out the entropy terms of the steps
     between and the policy's change since they were taken: a bias that is cheap at short control steps."""
     utd: Positive = 1.0
-    """Updates per collected transition, above 0; 0.25 is one update every fourth step."""
+    """Updates per collected transition, above 0; 0.25 is one update every fourth step. 1 where steps are dear (a real
+    robot, a slow simulator), 0.125 with eight executors where minutes are."""
     block: Count = 8
     """Steps of every executor between two dispatches of updates; acting uses parameters up to this many steps old."""
     warmup_steps: Natural = 5_000

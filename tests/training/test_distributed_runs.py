@@ -16,6 +16,7 @@ from tests.support.runs import assert_same_state, command, compiled_once, newest
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_once")]
 ALIKE: dict[str, Any] = {"agent": "distributed_prioritized", "steps": 240, "checkpoint_every": 120, "block": 2}
+ALIKE |= {"utd": 1}
 LAYERS = {"layers": 2, "layer_steps": "100,140", "growth__critic_warmup": 10}
 
 
