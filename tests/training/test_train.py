@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsp import run
+from lsp import cli, run
 from lsp.storage import checkpoint, metrics
 from lsp.storage.metrics import JsonLines
-from lsp.training import train
+from lsp.training import session, train
 from lsp.training.evaluate import Evaluator
 from lsp.training.loop import Loop
+from lsp.training.progress import COMPILING
 from tests.support.runs import Puppet, newest, signal_in_evaluation, stop_in_evaluation
 from tests.support.toy_runs import assert_same, toy_agents, toy_command  # noqa: F401  # a fixture
 
@@ -56,6 +57,21 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, toy_agents: None) -> Path:  
     folder = tmp_path_factory.mktemp("runs") / "sweep"
     assert run.main(toy_command(folder, seeds="2:4", **WHOLE)) == 0
     return folder
+
+
+def test_what_a_run_says(tmp_path: Path, capfd: Any) -> None:
+    """First what it trains, then that it compiles, once each; silence where that is asked for."""
+    assert run.main(toy_command(tmp_path / "loud", **WHOLE)) == 0
+    lines = capfd.readouterr().err.splitlines()
+    labels = [line.split()[0] for line in lines]
+    assert labels[:7] == ["agent", "environment", "training", "replay", "folder", "expect", "compiling:"]
+    assert lines.count(f"  {COMPILING}") == 1
+    assert "steps/s" not in "".join(lines[: lines.index(f"  {COMPILING}")])
+    command = cli.parse(toy_command(tmp_path / "quiet", **WHOLE))
+    with open(os.devnull, "w") as nowhere:
+        assert session.start(command.config, tmp_path / "quiet", stream=nowhere).finished
+    assert capfd.readouterr() == ("", "")
+    assert_same(tmp_path / "loud", tmp_path / "quiet")
 
 
 # At steps 60, 120 and 160, under two protocols.
