@@ -48,7 +48,8 @@ class Curve(NamedTuple):
 
     def where(self, chosen: NDArray[np.bool_]) -> "Curve":
         """The evaluations that are `chosen`, bool[T]."""
-        return Curve(*(part[..., chosen] for part in self))
+        steps, *others = (part[..., chosen] for part in self)
+        return Curve(steps.astype(np.int64, copy=False), *others)
 
 
 class Fork(NamedTuple):

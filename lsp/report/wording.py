@@ -67,7 +67,9 @@ def _growth(config: Settings) -> str | None:
     if config.get("layers", 1) == 1:
         return "flat policy"
     kept = {bool(config.get(name)) for name in WITHOUT_WASTE}
-    return {(True,): "growth without waste", (False,): "growth as the study had it"}.get(tuple(kept))
+    if len(kept) > 1:
+        return None
+    return "growth without waste" if True in kept else "growth as the study had it"
 
 
 def _nothing(config: Settings) -> str:
