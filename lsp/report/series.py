@@ -48,8 +48,8 @@ class Curve(NamedTuple):
 
     def where(self, chosen: NDArray[np.bool_]) -> "Curve":
         """The evaluations that are `chosen`, bool[T]."""
-        steps, *others = (part[..., chosen] for part in self)
-        return Curve(steps.astype(np.int64, copy=False), *others)
+        center, low, high = (part[chosen] for part in (self.center, self.low, self.high))
+        return Curve(self.steps[chosen], self.x[chosen], center, low, high, self.seeds[:, chosen])
 
 
 class Fork(NamedTuple):
