@@ -120,12 +120,17 @@ def test_episodes_end_by_themselves(key: jax.Array) -> None:
     assert record["evaluation_seconds"] > 0
 
 
-def test_motionless_steps(key: jax.Array) -> None:
-    """At rest under no force; and nothing is truncated for it."""
-    evaluator = evaluator_of(latent_is_action, partial(envs.make, "lsp/PointMass-v0", max_episode_steps=120))
+@pytest.mark.parametrize(("force", "share"), [(0.0, 1.0), (0.5, 0.0)])
+def test_motionless_steps(force: float, share: float, key: jax.Array) -> None:
+    """At rest under no force, under a steady one not; and nothing is truncated for it."""
+
+    def push(params: Array, observation: Array, latent: Array) -> ActionSample:
+        return ActionSample(latent + force, latent)
+
+    evaluator = evaluator_of(push, partial(envs.make, "lsp/PointMass-v0", max_episode_steps=120))
     (record,) = evaluator(jnp.zeros(()), key)
     evaluator.close()
-    assert (record["lengths"], record["motionless"]) == ([120] * 3, [1.0] * 3)
+    assert (record["lengths"], record["motionless"]) == ([120] * 3, [share] * 3)
 
 
 def test_an_episode_without_end_is_cut(key: jax.Array) -> None:
