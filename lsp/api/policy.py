@@ -19,6 +19,7 @@ class Policy:
     def __init__(self, numpy_policy: NumpyPolicy) -> None:
         """A policy of a run, which `lsp.load(folder).policy` is."""
         self.numpy = numpy_policy
+        self.env: str = numpy_policy.description["env"]
         self.step: int = numpy_policy.description["step"]
         self.observation_dim: int = numpy_policy.observation_dim
         self.action_dim: int = numpy_policy.action_dim

@@ -90,6 +90,7 @@ def test_a_fault_before_the_start(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_every_seed_fails(tmp_path: Path) -> None:
     told, error = train(tmp_path / "run", lambda: Puppet("raise", 35), seeds=2)
     assert isinstance(error, Fault)

@@ -139,10 +139,9 @@ def test_an_environment_is_given_again(tmp_path: Path, folder: Path) -> None:
     for ask in (lambda: lsp.load(own).policy, lsp.load(own).evaluate, lsp.load(own).export):
         with pytest.raises(lsp.ConfigError, match=r"^environment given:Countdown was a Python object"):
             ask()
-    for given in (Countdown, Countdown(), lambda: Countdown()):
-        run = lsp.load(own, env=given)
-        assert run.policy.act([0.0]).shape == (1,)
-        np.testing.assert_array_equal(run.evaluate(2).lengths, [3, 3])
+    assert lsp.load(own, env=lambda: Countdown()).policy.act([0.0]).shape == (1,)
+    run = lsp.load(own, env=Countdown())  # whose episodes take turns: one ends after 3 steps, the next after 5
+    np.testing.assert_array_equal(run.evaluate(2).lengths, [3, 5])
     assert export.exported_folder(own) is None
     with pytest.raises(lsp.ConfigError, match="was trained on a Python object; give that again"):
         lsp.load(own, env="Pendulum-v1")

@@ -33,7 +33,7 @@ def test_the_same_as_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    train(tmp_path / "run", PointMassEnv, quiet=True)
+    train(tmp_path / "run", PointMassEnv, quiet=True, env_kwargs={"max_episode_steps": 10})
     assert capfd.readouterr() == ("", "")
 
 
