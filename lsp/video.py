@@ -34,10 +34,10 @@ NO_GL = (
 WALK_RANGE, WALK_SECONDS = 2.0, 4.0  # standard deviations of the latent's prior; one way and back
 PYGAME = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}  # no display
 DEFAULT_FPS = 30.0
-GIF_SECONDS, MAX_GIF_BYTES = 10, 2_000_000
-GIF_SIZES = ((320, 15), (320, 10), (240, 10), (160, 10))  # pixels and frames a second, at most; the first that fits
+GIF_SECONDS, MAX_GIF_BYTES = 10, 1_500_000
+GIF_SIZES = ((320, 15), (240, 15), (240, 10), (160, 10))  # pixels and frames a second, at most; the first that fits
 COLORS_OF_ALL = (
-    "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=5:diff_mode=rectangle"
+    "split[a][b];[a]palettegen=max_colors=64:stats_mode=diff[p];[b][p]paletteuse=dither=none:diff_mode=rectangle"
 )
 
 
@@ -221,7 +221,7 @@ def caption(frame: np.ndarray, text: str) -> None:
     size = max(9, frame.shape[0] // 24)
     picture, font = Image.fromarray(frame), ImageFont.load_default(size)
     canvas, place = ImageDraw.Draw(picture), (size // 2, size // 3)
-    left, top, right, bottom = canvas.textbbox(place, text, font=font)
+    _, _, right, bottom = canvas.textbbox(place, text, font=font)
     canvas.rectangle((0, 0, right + place[0], bottom + place[1]), fill=(30, 30, 30))
     canvas.text(place, text, font=font, fill=(255, 200, 90))
     frame[:] = np.asarray(picture)
@@ -242,7 +242,7 @@ def write(frames: Sequence[np.ndarray], path: Path, fps: float) -> list[Path]:
 
 
 def _write_gif(frames: Sequence[np.ndarray], path: Path, fps: float) -> None:
-    """With one palette of 256 colors for all frames, and of each frame no more than what changes."""
+    """With one palette of 64 colors for all frames, and of each frame no more than what changes."""
     height, width = frames[0].shape[:2]
     for pixels, rate in GIF_SIZES:
         skip, share = max(1, round(fps / rate)), min(1.0, pixels / max(height, width))

@@ -27,10 +27,11 @@ TORSO = 1  # body 0 is the world
 NUM_POSITIONS, NUM_VELOCITIES, NUM_FORCES = 15, 14, 84
 OBSERVATION_DIM = NUM_POSITIONS + NUM_VELOCITIES + NUM_FORCES + 9 + 3
 
-CHASE = {"distance": 4.5, "elevation": -22.0, "azimuth": 90.0}
-"""A camera beside the ant, degrees and m: it sees x to the right."""
+CHASE = {"distance": 4.5, "elevation": -30.0, "azimuth": 90.0}
+"""A camera beside the ant, in m and degrees: it sees x to the right, and the ground up to some 20 m."""
 EYE_LEVEL = 0.4  # meters, of the point that it looks at
-FLOOR = (0.44, 0.48, 0.52), (0.52, 0.56, 0.60)  # colors of its squares
+SQUARES = (0.44, 0.48, 0.52), (0.52, 0.56, 0.60)  # their two colors
+SQUARE = 2.0  # meters, side of one
 
 
 class RllabAntEnv(MujocoEnv):
@@ -70,11 +71,12 @@ class RllabAntEnv(MujocoEnv):
         )
 
     def render(self) -> Any:
-        """What Gymnasium's `MujocoEnv` draws: with `markers`, and the ant in sight unless the camera stays elsewhere."""
+        """What `MujocoEnv` draws, and `markers`; camera and light go with the ant unless the camera has its place."""
         if self.render_mode is not None:
             viewer = self.mujoco_renderer._get_viewer(self.render_mode)
             if "lookat" not in (self.mujoco_renderer.default_cam_config or {}):
                 viewer.cam.lookat[:] = *self.data.qpos[:2], EYE_LEVEL
+                self.data.light_xpos[:, :2] = self.data.qpos[:2]  # where there are shadows
             for marker in self.markers():
                 viewer.add_marker(**marker)
         return super().render()
@@ -171,9 +173,12 @@ def load_model(path: str, furnish: Callable[[mujoco.MjSpec], None]) -> mujoco.Mj
 
 
 def _paint(spec: mujoco.MjSpec) -> None:
-    """Colors that tire no eye: Gymnasium's floor is black and white, and a mirror. Physics does not see them."""
-    floor = spec.texture("texplane")
-    floor.rgb1, floor.rgb2 = FLOOR
-    ground = spec.material("MatPlane")
+    """A floor without end in colors that tire no eye; Gymnasium's is a black and white mirror of 80 m.
+
+    Physics does not see them: to it every plane is without end.
+    """
+    checkers, ground, floor = spec.texture("texplane"), spec.material("MatPlane"), spec.geom("floor")
+    checkers.rgb1, checkers.rgb2 = SQUARES
     ground.reflectance, ground.specular, ground.shininess = 0.0, 0.0, 0.0
-    spec.geom("floor").rgba = (1, 1, 1, 1)
+    ground.texuniform, ground.texrepeat = True, (1 / SQUARE, 1 / SQUARE)
+    floor.size, floor.rgba = (0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lsp.commands import Parser, status_of
 from lsp.config import ConfigError
-from lsp.report import curves, growth, layout, table
+from lsp.report import curves, growth, layout, series, table
 from lsp.report.anchors import ANCHORS, Anchors
 from lsp.report.groups import SeedGroup, group_by_seed, short_names
 from lsp.report.prefixes import step_for_all
@@ -61,6 +61,15 @@ def _parser() -> argparse.ArgumentParser:
         help="of one run with categorical critics: play an episode with its newest checkpoint and draw the predicted "
         "return distributions against the returns that followed (default: plots/distributions.png in its folder)",
     )  # fmt: skip
+    parser.add_argument(
+        "--x", choices=tuple(series.X), default="steps",
+        help="what curves run along: environment steps, updates, minutes of wall-clock (default: steps)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--y", choices=tuple(series.Y),
+        help="what curves show: the return, or the share of episodes that met their goal (default: success in "
+        "environments all of whose runs say it, else return)",
+    )  # fmt: skip
     parser.add_argument("--no-plot", action="store_true", help="draw no curves")
     parser.add_argument(
         "--compare", choices=tuple(ANCHORS),
@@ -91,7 +100,7 @@ def _report(options: argparse.Namespace) -> int:
         print(f"numbers: {options.csv}")
     if not options.no_plot:
         path = options.out or default_plot(runs)
-        curves.save(curves.draw(groups, options.protocol, anchors), path)
+        curves.save(curves.draw(groups, options.protocol, anchors, options.x, options.y), path)
         print(f"curves: {path}")
     return 0
 

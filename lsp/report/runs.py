@@ -35,6 +35,7 @@ class RunResults:
     config: Mapping[str, Any]  # JSON values by dotted name
     steps: NDArray[np.int64]  # environment steps, [T]
     updates: NDArray[np.int64]  # [T]
+    clock: NDArray[np.float64]  # seconds since the run began, evaluations included, [T]; NaN while no metrics are
     by_episode: Sequence[Sequence[float]]  # returns of the episodes of each evaluation, T lists
     terminated: NDArray[np.float64]  # shares of episodes that the task ended, in [0, 1], [T]
     motionless: NDArray[np.float64]  # means of the share of an episode spent motionless, [T]; NaN where none says it
@@ -166,6 +167,7 @@ def read(folder: Path, protocol: str, until: int | None = None) -> RunResults:
             config=config,
             steps=at,
             updates=updates,
+            clock=_clock(at, progress),
             by_episode=by_episode,
             terminated=np.array([np.mean(line["terminated"]) for line in evaluations]),
             motionless=_said(evaluations, "motionless"),
@@ -183,6 +185,13 @@ def read(folder: Path, protocol: str, until: int | None = None) -> RunResults:
         raise ConfigError(f"{folder} cannot be read: {type(error).__name__} {error}") from error
     except json.JSONDecodeError as error:
         raise ConfigError(f"{folder / 'config.json'} is not JSON: {error}") from error
+
+
+def _clock(steps: NDArray[np.int64], progress: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """When a run was at each of `steps` [T], in seconds, between the lines of its metrics."""
+    if not progress:
+        return np.full(len(steps), np.nan)
+    return np.interp(steps, [0, *(line["step"] for line in progress)], [0, *(line["seconds"] for line in progress)])
 
 
 def _said(evaluations: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
