@@ -1,7 +1,6 @@
 """Train a layer here, freeze it, and let Stable-Baselines3 learn on top of it: its actions are the layer's latents.
 
-Usage: python examples/stable_baselines3_on_a_layer.py. Stable-Baselines3 comes with
-`python -m pip install -e '.[examples]'`.
+Usage: python examples/stable_baselines3_on_a_layer.py; the library comes with `python -m pip install -e '.[examples]'`.
 """
 
 import sys
