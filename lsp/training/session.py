@@ -155,8 +155,9 @@ class Session:
 
 
 def _say(lines: Sequence[str], stream: TextIO | None) -> None:
-    for line in lines:
-        print(line, file=stream or sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads: training notices, and saves what there is
+        for line in lines:
+            print(line, file=stream or sys.stderr)
 
 
 def start(

@@ -103,13 +103,13 @@ def closed_pipe() -> Any:
 
 
 def test_a_reader_that_leaves(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    """The first line that nobody reads is that of the evaluation at step 60."""
+    """The first line that training writes, and nobody reads, is that of compiling, which begins at step 54."""
     folder = tmp_path / "unread"
     with monkeypatch.context() as patch, closed_pipe() as stdout, closed_pipe() as stderr:
         patch.setattr(sys, "stdout", stdout)
         patch.setattr(sys, "stderr", stderr)
         assert run.main(toy_command(folder, **WHOLE)) == 130
-    assert newest(folder).name == "60"
+    assert newest(folder).name == "54"
     assert run.main([f"--resume={folder}"]) == 0
     assert_same(straight, folder)
 
