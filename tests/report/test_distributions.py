@@ -32,12 +32,12 @@ def played(peaks: np.ndarray) -> distributions.Played:
 
 
 def test_thin_distributions_are_visible_beside_certain_ones(tmp_path: Path) -> None:
-    """One step in five is certain; all others get the full shade, and not a ninth of it. The legend hides nothing."""
-    episode = played(np.where(np.arange(50) % 5 == 0, 1.0, 0.4))
+    """One step in five is certain; all others get the full shade, and not some of it. The legend hides nothing."""
+    episode = played(np.where(np.arange(50) % 5 == 0, 1.0, 0.6))
     figure = distributions.draw(episode)
     axes, bar = figure.axes
     (shades,) = axes.collections
-    assert shades.get_clim() == (0, pytest.approx(0.4 / 10)), "the middle atom stands for 10 of return"
+    assert shades.get_clim() == (0, pytest.approx(0.6 / 10)), "the middle atom stands for 10 of return"
     assert bar.get_ylabel() == "probability density of the return"
     assert axes.get_legend() is None
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["predicted mean", "return that followed"]
