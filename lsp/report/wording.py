@@ -66,10 +66,10 @@ def _below(config: Settings) -> str:
 def _growth(config: Settings) -> str | None:
     if config.get("layers", 1) == 1:
         return "flat policy"
-    kept = {bool(config.get(name)) for name in WITHOUT_WASTE}
-    if len(kept) > 1:
-        return None
-    return "growth without waste" if True in kept else "growth as the study had it"
+    kept = [bool(config.get(name)) for name in WITHOUT_WASTE]
+    if all(kept):
+        return "growth without waste"
+    return None if any(kept) else "growth as the study had it"
 
 
 def _nothing(config: Settings) -> str:
