@@ -35,6 +35,8 @@ import sbx_sac
 from common import announce, parser
 from time_to_return_results import draw, table
 
+from lsp.grid.local import ending_with_parent
+
 POLL = 1.0  # seconds between two looks at how far a run is
 ENOUGH = 10**9  # environment steps that no run takes
 PROTOCOLS = ("sampled", "mode")
@@ -126,7 +128,8 @@ def complete(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     shutil.rmtree(run.folder, ignore_errors=True)
     run.log.parent.mkdir(parents=True, exist_ok=True)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    line, used, began = command(run, options), processor_seconds(), time.perf_counter()
+    line = ending_with_parent(command(run, options))
+    used, began = processor_seconds(), time.perf_counter()
     with (
         run.log.open("w") as log,
         subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=os.environ | threads) as process,
