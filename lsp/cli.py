@@ -14,11 +14,13 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, is_dataclass
 from itertools import pairwise
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from lsp.agents import AGENTS, presets
-from lsp.config import Config, ConfigError, from_dict, schema, stages, to_dict, validate
+from lsp.config import Config, ConfigError, from_dict, habits, schema, shorten, stages, to_dict, validate
 from lsp.config.schema import PROGRAM as PROGRAM
+
+COUNTS = "whole numbers may be written 1_000_000, 1e6, 1000k or 1M"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def parse(arguments: Sequence[str]) -> Command:
         _check_resume(option_texts)
     else:
         validate(config)
+    config = shorten.for_tests(config, resumed="resume" in option_texts)
     values = schema.flatten(config)
     given = {name: values[name] for name in texts}
     return Command(options, config, given, _seeds(options.seeds, config.seed))
@@ -90,7 +93,7 @@ def _seeds(text: str, first: int) -> Sequence[int]:
         return ()
     rule = "a count such as 8, a range such as 0:64, or different seeds such as 3,5,7"
     try:
-        numbers = [int(word) for word in text.replace(":", ",").split(",")]
+        numbers = [schema.whole(word) for word in text.replace(":", ",").split(",")]
     except ValueError:
         raise ConfigError(f"--seeds={text}: must be {rule}") from None
     if ":" in text:
@@ -115,8 +118,8 @@ def _read(arguments: Sequence[str]) -> dict[str, str]:
         elif name:
             given[name].append(argument)
         else:
-            raise ConfigError(f"unexpected {argument!r}: flags begin with --; see --help")
-    return {name: _join(name, words, kinds[name]) for name, words in given.items()}
+            raise ConfigError(f"unexpected {argument!r}: {_meant(argument, kinds)}")
+    return {name: _join(name, words, kinds) for name, words in given.items()}
 
 
 def _find(spelled: str, kinds: dict[str, Any]) -> tuple[str, bool]:
@@ -127,32 +130,68 @@ def _find(spelled: str, kinds: dict[str, Any]) -> tuple[str, bool]:
     positive = re.sub(r"(^|\.)no_", r"\1", name, count=1)
     if kinds.get(positive) is bool:
         return positive, True
-    same_leaf = [known for known in kinds if known.endswith(f".{name}")]
-    near = [schema.flag(known) for known in same_leaf or schema.nearest(name, kinds)]
-    remedy = f"did you mean {schema.one_of(near)}?" if near else "see --help"
-    raise ConfigError(f"unknown flag --{spelled}: {remedy}")
+    raise ConfigError(f"unknown flag --{spelled}: {_remedy(name, kinds)}")
 
 
-def _join(name: str, words: Sequence[str], kind: Any) -> str:
+def _remedy(name: str, kinds: dict[str, Any]) -> str:
+    """What may be meant by a flag that there is none of."""
+    if hint := habits.hint(name):
+        return hint
+    leaf = name.rpartition(".")[2]
+    same_leaf = [known for known in kinds if leaf and (known == leaf or known.endswith(f".{leaf}"))]
+    nearest = schema.nearest(name, kinds)
+    near = [schema.flag(known) for known in ((nearest or same_leaf) if "." in name else (same_leaf or nearest))]
+    return f"did you mean {schema.one_of(near)}?" if near else "see --help"
+
+
+def _meant(word: str, kinds: dict[str, Any]) -> str:
+    """What may be meant by a word that is neither a flag nor a value."""
+    if word.startswith("-"):
+        return "flags begin with -- and have whole names, such as --seed=3; see --help"
+    if word in AGENTS:
+        return f"did you mean --agent={word}?"
+    spelled, equals, text = word.lstrip("+~").partition("=")  # as Hydra has it
+    name = spelled.replace("-", "_")
+    if equals and name in kinds:
+        return f"flags begin with --: did you mean {schema.flag(name)}={text}?"
+    if equals:
+        return f"flags begin with --; and --{spelled}: {_remedy(name, kinds)}"
+    if re.search(r"-v\d+$", word):
+        return f"did you mean --env={word}?"
+    return "flags begin with --; see --help"
+
+
+def _join(name: str, words: Sequence[str], kinds: dict[str, Any]) -> str:
+    kind = kinds[name]
     if not words and kind is not bool:
-        raise ConfigError(f"{schema.flag(name)} needs a value; see --help")
+        choices = [choice for choice in _choices(kind) if choice != "none"]
+        which = f": {schema.one_of(choices)}" if choices else ""
+        raise ConfigError(f"{schema.flag(name)} needs a value{which}; see --help")
     if len(words) > 1 and get_origin(kind) is not tuple:
-        raise ConfigError(f"unexpected {words[1]!r} after {schema.flag(name)}={words[0]}; see --help")
+        unexpected = f"unexpected {words[1]!r} after {schema.flag(name)}={words[0]}"
+        raise ConfigError(f"{unexpected}: {_meant(words[1], kinds)}")
     return ",".join(words) if words else "true"
+
+
+def _choices(kind: Any) -> Sequence[str]:
+    """What a field, or each value of it, may be where it is one of a few words."""
+    if get_origin(kind) is tuple:
+        return _choices(get_args(kind)[0])
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _print_help(preset: Config) -> None:
     width = min(shutil.get_terminal_size().columns, 120)
     print(f"usage: {PROGRAM} [-h] [--FLAG=VALUE ...]\n")
     switches = "a switch is --x, --no-x or --x=false"
-    print(_fill(f"Train an agent: {schema.one_of(AGENTS)}. Lists have commas (256,256); {switches}.", width))
+    print(_fill(f"Train an agent: {schema.one_of(AGENTS)}. Lists have commas (256,256); {switches}; {COUNTS}.", width))
     print(f"\nDefaults shown are those of --agent={preset.agent} --preset={preset.preset}.\n")
     print(*_describe(RunOptions(), "", width), *_describe(preset, "", width), sep="\n")
 
 
 def _describe(record: Any, prefix: str, width: int) -> Iterator[str]:
     """Lines for people on every field of a dataclass, and then on those of the dataclasses inside it."""
-    docs, inside = _docs(type(record)), []
+    docs, inside = docs_of(type(record)), []
     for name, kind in get_type_hints(type(record), include_extras=True).items():
         value = getattr(record, name)
         if is_dataclass(value):
@@ -165,7 +204,7 @@ def _describe(record: Any, prefix: str, width: int) -> Iterator[str]:
         yield from _describe(value, f"{prefix}{name}.", width)
 
 
-def _docs(record: type) -> dict[str, str]:
+def docs_of(record: type) -> dict[str, str]:
     """The docstring of every field of a dataclass: the text below it in the source."""
     found = {}
     for definition in (ast.parse(inspect.getsource(each)).body[0] for each in record.__mro__ if each is not object):

@@ -9,6 +9,7 @@ numbers, text and StableHLO: no pickle, no code.
 """
 
 import argparse
+import dataclasses
 import json
 import shutil
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +28,12 @@ from lsp import envs, normalizers, numpy_policy
 from lsp.agents.learner import make_flat_params
 from lsp.agents.stack import Layer
 from lsp.commands import Parser, status_of
-from lsp.config import Config
+from lsp.config import Config, ConfigError
 from lsp.envs.flatten import Part
 from lsp.flows import registry as flows
 from lsp.numpy_policy import NumpyPolicy
+from lsp.storage import checkpoint, publishing
+from lsp.storage.publishing import POLICY
 from lsp.storage.run_folder import read_config
 from lsp.training.loading import load_run
 from lsp.types import Agent, Array, EnvSpec, Params
@@ -133,8 +137,8 @@ def within_float32(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.where(none, low.astype(np.float32), lowest), np.where(none, low.astype(np.float32), highest)
 
 
-def load_policy(run_dir: str | Path) -> NumpyPolicy:
-    """The policy of a run's newest checkpoint, or of an exported folder, as a function of NumPy arrays.
+def load_policy(run_dir: str | Path, step: int | None = None, env: envs.BoxEnv | None = None) -> NumpyPolicy:
+    """The policy of a run's newest checkpoint, or an exported one, as a function of NumPy arrays.
 
         action = policy(observation)          at the zero latent, which is not the density's mode
         action = policy(observation, key)     sampled; `key` is a NumPy generator, a seed or a JAX key
@@ -142,13 +146,49 @@ def load_policy(run_dir: str | Path) -> NumpyPolicy:
     observation f32[..., S], or as the environment gives it, -> action [..., A] within the environment's bounds, of its
     own dtype, and of its own shape where that is none of a vector. Runs no code from the folder.
 
+    Args:
+      run_dir: a run; one without checkpoints that has an exported policy in it, such as those in `runs/published`; or
+        an exported policy's folder.
+      step: which checkpoint of a run, by its environment step.
+      env: the run's environment, whose sizes and bounds are read; without, one is made where they are needed.
+
     Raises:
       ConfigError: neither a run nor an exported folder.
       CheckpointError: a run without a checkpoint that can be used.
     """
-    folder = Path(run_dir)
-    exported = (folder / "policy.json").exists()
-    return numpy_policy.load(folder) if exported else to_numpy(load_actor(folder))
+    exported = exported_folder(Path(run_dir))
+    if exported is None:
+        return to_numpy(load_actor(Path(run_dir), step, env))
+    if step is not None:
+        raise ConfigError(f"--step={step}: {run_dir} has no checkpoints, only a policy that was exported")
+    policy = _read(exported)
+    sizes = policy.observation_dim, policy.action_dim
+    if env is not None and (own := envs.spec_of(env)[:2]) != sizes:
+        raise ConfigError(f"{exported} is a policy of {sizes} observations and actions, and {env.name} has {own}")
+    return policy
+
+
+def _read(exported: Path) -> NumpyPolicy:
+    try:
+        return numpy_policy.load(exported)
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise ConfigError(f"{exported} holds no policy that can be read: {error}") from error
+
+
+def exported_folder(run_dir: Path) -> Path | None:
+    """Where the exported policy lies that speaks for `run_dir`; None where a checkpoint does, or nothing."""
+    if checkpoint.steps(run_dir / "checkpoints"):
+        return None
+    return next((each for each in (run_dir, run_dir / POLICY) if (each / "policy.json").exists()), None)
+
+
+def task_of(run_dir: Path) -> Config:
+    """A configuration with the environment of a run or of an exported policy. Raises ConfigError."""
+    exported = exported_folder(run_dir)
+    if exported is None:
+        return read_config(run_dir)
+    description = _read(exported).description
+    return dataclasses.replace(Config(), env=description["env"], env_kwargs=description["env_kwargs"])
 
 
 def save(actor: Actor, out: Path) -> float:
@@ -179,14 +219,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--step", type=int, help="which checkpoint, by its environment step (default: the newest)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN/policy)")
+    parser.add_argument(
+        "--publish", type=Path, metavar="DIR",
+        help="write a finished run into a small folder to share: configuration, evaluations, metrics, layers, policy",
+    )  # fmt: skip
     return parser
 
 
 def _export(options: argparse.Namespace) -> int:
-    out, here = options.out or options.run / "policy", Path.cwd()
-    actor = load_actor(here / options.run, options.step)  # which an environment may take elsewhere
-    difference = save(actor, here / out)
-    print(f"lsp: policy of step {actor.step:,} in {out}: NumPy and StableHLO differ by at most {difference:.1e}")
+    out, here = options.out or options.run / POLICY, Path.cwd()
+    if options.publish:
+        if options.out or options.step is not None:
+            raise ConfigError("--publish takes neither --out nor --step: it shares a run as it ended")
+        publishing.check(options.run, options.publish)
+    exported = exported_folder(options.run)
+    if exported is None:
+        actor = load_actor(here / options.run, options.step)  # which an environment may take elsewhere
+        difference = save(actor, here / out)
+        print(f"lsp: policy of step {actor.step:,} in {out}: NumPy and StableHLO differ by at most {difference:.1e}")
+    elif not options.publish:
+        raise ConfigError(f"{options.run} has no checkpoint to export; its policy is exported already, in {exported}")
+    return _publish(here / options.run, options.publish, here) if options.publish else 0
+
+
+def _publish(run_dir: Path, out: Path, root: Path) -> int:
+    for note in publishing.publish(run_dir, root / out, root):
+        print(f"lsp: note: {note}")
+    size = sum(path.stat().st_size for path in (root / out).rglob("*") if path.is_file())
+    print(f"lsp: published in {out}: {size / 1e6:.1f} MB")
     return 0
 
 

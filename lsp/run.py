@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lsp import cli
 from lsp.commands import FAULT, INTERRUPTED, say, say_error, status_of
-from lsp.config import Config, ConfigError, packaging, schema
+from lsp.config import Config, ConfigError, packaging, schema, validate
 from lsp.config.schema import Fault
 from lsp.storage.run_folder import resume_command
 
@@ -42,8 +42,6 @@ def run_dir(options: cli.RunOptions, config: Config) -> Path:
 def _train(command: cli.Command) -> int:
     options, config = command.options, command.config
     folder = Path(options.resume).expanduser() if options.resume else run_dir(options, config)
-    if not options.resume and config.steps <= config.learning_starts:
-        print(f"lsp: note: --steps={config.steps} ends before --learning-starts={config.learning_starts}: no learning")
     place = folder.absolute()  # whatever environments do to the working folder
     from lsp.training import session  # JAX comes with it, and takes seconds
 
@@ -55,7 +53,7 @@ def _train(command: cli.Command) -> int:
     except (ConfigError, Fault) as error:
         error.args = (as_typed(str(error), place, folder),)
         raise
-    return _end(folder, finished, [as_typed(failure, place, folder) for failure in failures])
+    return _end(place, folder, finished, [as_typed(failure, place, folder) for failure in failures])
 
 
 def as_typed(text: str, place: Path, folder: Path) -> str:
@@ -63,11 +61,15 @@ def as_typed(text: str, place: Path, folder: Path) -> str:
     return text.replace(shlex.quote(str(place)), shlex.quote(str(folder))).replace(str(place), str(folder))
 
 
-def _end(folder: Path, finished: bool, failures: Sequence[str]) -> int:
+def _end(place: Path, folder: Path, finished: bool, failures: Sequence[str]) -> int:
+    from lsp.training import announce
+
     if finished:
         say(f"lsp: finished: {folder}")
     else:
         say(f"lsp: stopped; to continue: {resume_command(folder)}")
+    for line in announce.ending(place, folder):
+        say(line)
     for failure in failures:
         say_error(failure)
     if not finished:
@@ -77,18 +79,20 @@ def _end(folder: Path, finished: bool, failures: Sequence[str]) -> int:
 
 def _dry_run(command: cli.Command) -> int:
     from lsp import envs
-    from lsp.training import memory
+    from lsp.training import announce, memory
 
-    config = command.config
-    spec = envs.learner_spec(config, lambda line: print(f"# {line}"))
-    print(f"# would write to {run_dir(command.options, config)}")
+    config, notes = command.config, announce.about(command.config)
+    spec = envs.learner_spec(config, notes.append)
+    needed, available = memory.replay_bytes(config, spec), memory.available_bytes()
+    subject = announce.Subject(validate(config), spec, str(run_dir(command.options, config)), command.seeds)
+    print("# a dry run: this is what would be trained; nothing is written")
+    for line in (*announce.header(subject, needed), *announce.notes(notes)):
+        print(f"# {line}")
+    if available is not None:
+        print(f"# memory       {available / 1e9:.2f} GB are free")
     for name, value in schema.flatten(config).items():
         print(f"{schema.flag(name)}={shlex.quote(schema.to_text(value))}")
-    available = memory.available_bytes()
-    free = "" if available is None else f"; {available / 1e9:.2f} GB are free"
-    print(f"# {config.env}: {spec.observation_dim} observations, {spec.action_dim} actions")
-    print(f"# replay of {config.replay.capacity:,} transitions: {memory.replay_bytes(config, spec) / 1e9:.2f} GB{free}")
-    memory.check(config, spec)
+    memory.check(config, spec, max(1, len(command.seeds)))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def test_flags_go_over_the_preset() -> None:
     ("spellings", "name", "value"),
     [
         (["--steps=1_000_000", "--steps 1000000", "--steps=5 --steps=1000000"], "steps", 1_000_000),
+        (["--steps=1e6", "--steps=1M", "--steps=1000k", "--steps=1.0m"], "steps", 1_000_000),
+        (["--layers=2 --layer-steps=300k,2e5", "--layers=2 --layer-steps 0.3M 200_000"], "steps", 500_000),
         (["--replay.batch-size=64", "--replay.batch_size=64", "--replay.batch_size 64"], "replay.batch_size", 64),
         (["--critic.hidden-sizes=256,16", "--critic.hidden_sizes 256 16"], "critic.hidden_sizes", (256, 16)),
         (["--evaluation.protocols=mode,sampled"], "evaluation.protocols", ("mode", "sampled")),
@@ -75,8 +78,20 @@ def test_spellings(spellings: list[str], name: str, value: Any) -> None:
         ("--steps=", "--steps=: must be a whole number"),
         ("--steps 5 6", "unexpected '6' after --steps=5"),
         ("--no-critic.layer-norm=true", "unexpected 'true' after --critic.layer-norm=false"),
-        ("steps=5", "unexpected 'steps=5': flags begin with --"),
-        ("-s 5", "unexpected '-s': flags begin with --"),
+        ("--steps=1.5", "--steps=1.5: must be a whole number from 1"),
+        ("--steps=1,000,000", "from 1 to 2147483647; write it without commas$"),
+        ("--total-timesteps=1e5", "unknown flag --total-timesteps: here it is --steps$"),
+        ("--optim.tau=1", "unknown flag --optim.tau: did you mean --critic.tau[?]$"),
+        ("--track", "--track needs a value: tensorboard, .*; see --help$"),
+        ("--env", "--env needs a value; see --help$"),
+        ("steps=5", "unexpected 'steps=5': flags begin with --: did you mean --steps=5[?]$"),
+        ("+critic.layer-norm=no", "did you mean --critic.layer-norm=no[?]$"),
+        ("critic.lr=3", "flags begin with --; and --critic.lr: here it is --critic.learning-rate$"),
+        ("sac_lsp", "unexpected 'sac_lsp': did you mean --agent=sac_lsp[?]$"),
+        ("--seed=1 Ant-v5", "unexpected 'Ant-v5' after --seed=1: did you mean --env=Ant-v5[?]$"),
+        ("train", "unexpected 'train': flags begin with --; see --help$"),
+        ("-s 5", "unexpected '-s': flags begin with -- and have whole names, such as --seed=3; see --help$"),
+        ("--seed=1 -s", "unexpected '-s' after --seed=1: flags begin with -- and have whole names"),
         ("--dry-run=maybe", "--dry-run=maybe: must be true or false"),
         ("--replay.capacity=127", "--replay.capacity=127: must be at least --replay.batch-size=128"),
         ("--policy.gradient=likelihood_ratio", "must be pathwise, or add --critic.value-network"),
@@ -148,13 +163,14 @@ def test_help_needs_no_device_and_no_time() -> None:
     [
         ([], []),
         (["--seeds=3"], [0, 1, 2]),
+        (["--seeds=1k"], range(1000)),
         (["--seeds=3", "--seed=5"], [5, 6, 7]),
         (["--seeds=2:5"], [2, 3, 4]),
         (["--seeds", "4,1,9"], [4, 1, 9]),
     ],
 )
-def test_seeds(flags: list[str], seeds: list[int]) -> None:
-    assert list(cli.parse(flags).seeds) == seeds
+def test_seeds(flags: list[str], seeds: Sequence[int]) -> None:
+    assert list(cli.parse(flags).seeds) == list(seeds)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "3,3", "4:2", "1:2:3", "1:3,5", "0:", "-1,3"])

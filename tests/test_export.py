@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Dict
 
 from lsp import envs, export
 from lsp.config import ConfigError
-from lsp.storage import checkpoint
+from lsp.storage import checkpoint, layer_files
 from lsp.types import EnvSpec
 from tests.support.policies import untrained
 
@@ -156,3 +156,32 @@ def test_observations_as_a_task_with_goals_gives_them(env: str, tmp_path: Path) 
     flat, own = envs.make(env), gymnasium.make(env)
     policy = export.load_policy(untrained(tmp_path / "run", spec=envs.spec_of(flat), env=env))
     np.testing.assert_array_equal(policy(own.reset(seed=3)[0]), policy(flat.reset(seed=3)[0]))
+
+
+def test_a_run_that_was_published(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without checkpoints its policy acts as before; whatever asks for one ends in one line."""
+    pytest.importorskip("flatbuffers", reason="jax.export writes with it")
+    monkeypatch.chdir(tmp_path)
+    run, published = untrained(Path("runs/NAME"), steps=100), Path("published")
+    for depth, layer in enumerate(export.load_actor(run).layers):
+        layer_files.save(run, depth, layer)
+    for name in ("eval.jsonl", "metrics.jsonl"):
+        (run / name).touch()
+    assert export.main([str(run), f"--publish={published}", "--step=100"]) == 2
+    assert export.main([str(run), f"--publish={published}"]) == 0
+    assert "lsp: published in published: " in capsys.readouterr().out
+    observation = rng.normal(size=(6, 3)).astype(np.float32)
+    for folder in (published, published / "policy"):
+        np.testing.assert_array_equal(export.load_policy(folder)(observation), export.load_policy(run)(observation))
+        assert export.task_of(folder).env == "Pendulum-v1"
+    with pytest.raises(ConfigError, match="--step=100: published has no checkpoints, only a policy that was exported"):
+        export.load_policy(published, 100)
+    with pytest.raises(ConfigError, match=r"policy of \(3, 1\) observations and actions, and lsp/PointMass-v0 has"):
+        export.load_policy(published, env=envs.make("lsp/PointMass-v0"))
+    assert export.main([str(published)]) == 2
+    assert "published has no checkpoint to export; its policy is exported already" in capsys.readouterr().err
+    (published / "policy" / "weights.npz").write_bytes(b"PK, and then nothing")
+    with pytest.raises(ConfigError, match="published/policy holds no policy that can be read"):
+        export.load_policy(published)

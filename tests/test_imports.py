@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "training": COLLECTING,
     "report": (*COLLECTING, "training", "commands"),
     "grid": ("config", "storage", "executors", "commands", "cli", "report"),
-    **dict.fromkeys(("", "cli", "dispatch", "run", "export", "video"), ("",)),
+    **dict.fromkeys(("", "cli", "dispatch", "run", "export", "video", "api"), ("",)),
 }
 FOR_TYPE_CHECKING_ONLY = {"types": ("config",)}
 ONLY_IMPORTER = {"distrax": "flows", "tensorflow_probability": "flows"}  # a package: a kind of flow is a bijector there

@@ -8,7 +8,9 @@ import dataclasses
 import difflib
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -49,6 +51,8 @@ _PLAIN = {
     str: Rule("text", lambda _: True),
 }
 _BOOLEANS = {"true": True, "false": False}
+_POWERS = {"k": 3, "m": 6}
+_SCALED = re.compile(r"(?P<number>[+-]?\d+(_\d+)*(\.\d+)?)(e\+?(?P<power>\d{1,2})|(?P<suffix>[km]))", re.IGNORECASE)
 
 
 def kinds(record: type, prefix: str = "") -> dict[str, Any]:
@@ -93,13 +97,38 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         return choose(name, text, {choice: choice for choice in get_args(base)})
     rule = rules[0] if rules else _PLAIN[base]
     try:
-        converted = base(text)
+        converted = whole(text) if base is int else base(text)
         holds = rule.holds(converted)
     except ValueError:
         holds = False
     if not holds:
-        raise ConfigError(f"{flag(name)}={text}: must be {rule.text}")
+        remedy = "; write it without commas" if base is int and re.fullmatch(r"[\d,]*\d", text) and "," in text else ""
+        raise ConfigError(f"{flag(name)}={text}: must be {rule.text}{remedy}")
     return converted
+
+
+def describe(kind: Any) -> str:
+    """What a field of the type `kind` may hold, in words: what `convert` accepts."""
+    base, *rules = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    if get_origin(base) is tuple:
+        return f"one or more, separated by commas, each {describe(get_args(base)[0])}"
+    choices = tuple(_BOOLEANS) if base is bool else get_args(base)
+    return one_of(choices) if choices else (rules[0] if rules else _PLAIN[base]).text
+
+
+def whole(text: str) -> int:
+    """The whole number that `text` writes: 1000000, 1_000_000, 1e6, 1000k or 1M.
+
+    Only exactly: 1.5k is 1500, and 1.5 no whole number. Raises ValueError.
+    """
+    scaled = _SCALED.fullmatch(text.strip())
+    if scaled is None:
+        return int(text)
+    power = int(scaled["power"] or 0) or _POWERS.get((scaled["suffix"] or "").lower(), 0)
+    number = Decimal(scaled["number"]).scaleb(power)
+    if number != number.to_integral_value():
+        raise ValueError(f"{text} is not a whole number")
+    return int(number)
 
 
 def choose(name: str, text: str, choices: Mapping[str, T]) -> T:

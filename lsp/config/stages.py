@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lsp.config.reward_terms import FORM, OWN, parse, readable
-from lsp.config.schema import Count, Natural, NonNegative, Positive, PositiveOrInf
+from lsp.config.schema import Count, Natural, NonNegative, Positive, PositiveOrInf, whole
 
 if TYPE_CHECKING:
     from lsp.config import Config, StageConfig
@@ -138,11 +138,13 @@ def relations(config: "Config") -> "Iterator[tuple[str, bool, str]]":
 
 def with_steps(texts: Mapping[str, str]) -> dict[str, str]:
     """Flags with `steps` set to the sum of `layer_steps`, where only these are given and can be read."""
-    words = texts.get("layer_steps", "").split(",")
-    numbers = [word.replace("_", "").strip() for word in words]
-    if "steps" in texts or not all(number.isdecimal() for number in numbers) or numbers == ["0"]:
+    try:
+        numbers = [whole(word) for word in texts.get("layer_steps", "").split(",")]
+    except ValueError:  # said where flags are read
         return dict(texts)
-    return {**texts, "steps": str(sum(map(int, numbers)))}
+    if "steps" in texts or min(numbers) < 0 or numbers == [0]:
+        return dict(texts)
+    return {**texts, "steps": str(sum(numbers))}
 
 
 def extended(values: Mapping[str, Any], steps: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
 from lsp.config import Config, ConfigError, GoalsConfig, packaging
-from lsp.envs import goal_probe, robotics, supported
+from lsp.envs import given, goal_probe, robotics, supported
 from lsp.envs.box import BoxEnv
 from lsp.envs.checks import shown, told
 from lsp.envs.goal_box import GoalBoxEnv
@@ -146,8 +146,11 @@ def _time_limit(env: AnyEnv) -> int | None:
 
 def _make_raw(name: str, kwargs: dict[str, Any]) -> AnyEnv:
     module_name, colon, item = name.rpartition(":")
-    module = _import(module_name, name) if colon else None
+    lent = name.startswith(given.PREFIX)
+    module = _import(module_name, name) if colon and not lent else None
     try:
+        if lent:
+            return given.make(name, kwargs)
         if module is not None and hasattr(module, item):
             return _instantiate(getattr(module, item), name, kwargs)
         return _make_registered(name, item, kwargs)

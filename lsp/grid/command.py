@@ -7,6 +7,7 @@ A flag of `lsp.run` given several times is varied, and every combination is a ru
 `runs/NAME`. A programme names its arms. The same command again skips what is done and resumes what was interrupted.
 """
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -73,6 +74,7 @@ def _run(grid: Grid, runner: local.Runner) -> int:
     print(
         f"lsp: {len(grid.runs) - len(failed)} of {len(grid.runs)} finished: {grid.folder}"
         + "".join(f"\n  failed: {name}" for name in failed)
+        + f"\n  next: python -m lsp.report {shlex.quote(str(grid.folder))}"
     )
     return FAULT if failed else 0
 

@@ -52,16 +52,17 @@ def check_platform() -> None:
 
 def run_all(grid: Grid, runner: Runner) -> list[int]:
     """Complete every run in turn, up to an interrupt; returns their exit statuses. Raises ConfigError."""
-    statuses: list[int] = []
+    ends: list[GridRunEnd] = []
     for number, run in enumerate(grid.runs, start=1):
         print(f"lsp: {number} of {len(grid.runs)}: {run.name}", flush=True)
-        end = complete(grid.folder, run, runner)
+        ends.append(end := complete(grid.folder, run, runner))
         if not end.ran:
             print("lsp: done before")
-        statuses.append(end.status)
         if end.status == INTERRUPTED:
             break
-    return statuses
+    if not any(end.ran for end in ends):
+        print("lsp: nothing was left to do; to go further, the same command with more --steps")
+    return [end.status for end in ends]
 
 
 class Standing(NamedTuple):
@@ -79,9 +80,10 @@ def standing(folder: Path, run: GridRun) -> Standing:
     of_seeds = [path.parent for path in target.glob("seed_*/config.json")]
     present = [path for path in of_seeds or [target] if (path / "config.json").exists()]
     alive = [path for path in present if "failed" not in read_document(path)]
-    steps = [max(checkpoint.steps(path / "checkpoints"), default=0) for path in alive]
-    done = bool(present) and all(step >= run.steps for step in steps)
-    return Standing(present, len(alive) < len(present), min(steps, default=0), done)
+    found = [checkpoint.steps(path / "checkpoints") for path in alive]
+    done = bool(present) and all(_is_done(path, steps, run.steps) for path, steps in zip(alive, found, strict=True))
+    newest = min((max(steps, default=0) for steps in found), default=0)
+    return Standing(present, len(alive) < len(present), newest, done)
 
 
 def complete(folder: Path, run: GridRun, runner: Runner) -> GridRunEnd:
@@ -94,6 +96,17 @@ def complete(folder: Path, run: GridRun, runner: Runner) -> GridRunEnd:
     if target.exists():  # ended before its first checkpoint
         _remove(target, now.present)
     return GridRunEnd(runner([*run.flags, f"--runs-dir={target.parent}", f"--name={target.name}"]))
+
+
+def _is_done(path: Path, found: Sequence[int], steps: int) -> bool:
+    """Whether a run has a checkpoint of its end, and was not stopped in what comes after the last step."""
+    if not found or found[-1] < steps:
+        return False
+    try:
+        left = checkpoint.peek(path / "checkpoints" / str(found[-1]), "due", "warm_up_left")
+    except checkpoint.CheckpointError:  # which the run will say
+        return False
+    return not any(left.values())
 
 
 def _remove(target: Path, present: Sequence[Path]) -> None:

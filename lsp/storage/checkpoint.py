@@ -97,6 +97,16 @@ def load(path: Path, mmap: bool = True) -> tuple[dict[str, Any], dict[str, Any]]
     return groups | dict.fromkeys(manifest["dropped"]), host
 
 
+def peek(path: Path, *names: str) -> dict[str, Any]:
+    """Some values of `host`, those that hold no arrays; one that is not there is left out. Reads nothing else.
+
+    Raises:
+        CheckpointError: as of `load`, as far as the manifest shows it.
+    """
+    host = _read_manifest(Path(path))["host"]
+    return {name: _decode(host[name], {}) for name in names if name in host}
+
+
 def restore(template: Any, loaded: Mapping[str, Any], name: str) -> Any:
     """Group `name` of `load`'s first result as JAX arrays in the structure of `template`, on the default device.
 

@@ -1,9 +1,12 @@
-"""Other places for a run's numbers: TensorBoard and Weights & Biases. Their packages come with the extra `track`.
+"""Other places for a run's numbers: TensorBoard, trackio, Weights & Biases. Their packages come with the extra `track`.
 
 A sink gets scalars only, after they are in the run's own files, which stay the record. No JAX here.
 """
 
+import contextlib
+import contextvars
 import importlib.util
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any, Protocol
 from lsp.config import ConfigError, packaging
 from lsp.storage.metrics import mean_of_said
 
-PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+PACKAGES = {"tensorboard": "tensorboardX", "trackio": "trackio", "wandb": "wandb"}
 
 
 class Sink(Protocol):
@@ -53,11 +56,9 @@ class WandB:
         import wandb
 
         id_file = run_dir / "wandb" / "run_id"
-        # The folders of several seeds are named seed_0, seed_1, ... wherever they lie.
-        name = run_dir.name if not run_dir.name.startswith("seed_") else f"{run_dir.parent.name}_{run_dir.name}"
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "lsp"),
-            name=name,
+            name=_name(run_dir),
             id=id_file.read_text() if id_file.exists() else None,
             resume="allow",
             dir=str(run_dir),
@@ -78,6 +79,47 @@ class WandB:
         self._run.finish()
 
 
+class Trackio:
+    """A run of trackio in project `lsp`, kept on this machine; look at it with `trackio show --project lsp`.
+
+    TRACKIO_DIR says where; by default it is a folder in ~/.cache.
+    """
+
+    def __init__(self, run_dir: Path, config: Mapping[str, Any]) -> None:
+        """Start the run named after the folder, or continue that of an earlier session of it."""
+        import trackio
+
+        begun = run_dir / "trackio"  # without it, a run of that name is that of another folder
+        project = os.environ.get("TRACKIO_PROJECT", "lsp")
+        start = {
+            "project": project,
+            "name": _name(run_dir),
+            "config": dict(config),
+            "resume": "allow" if begun.exists() else "never",
+            "embed": False,
+            "auto_log_gpu": False,
+            "auto_log_cpu": False,
+        }
+        # In a context of its own, or it would end the run that began last: a process may train many seeds.
+        with contextlib.redirect_stdout(io.StringIO()):  # it announces itself at length
+            self._run = contextvars.Context().run(lambda: trackio.init(**start))
+        begun.write_text(f"trackio show --project {project}\n")
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """One record."""
+        self._run.log(dict(scalars), step=step)
+
+    def close(self) -> None:
+        """Write the rest."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._run.finish()
+
+
+def _name(run_dir: Path) -> str:
+    """What a service calls a run: the folders of several seeds are named seed_0, seed_1, ... wherever they lie."""
+    return run_dir.name if not run_dir.name.startswith("seed_") else f"{run_dir.parent.name}_{run_dir.name}"
+
+
 def check(track: Sequence[str]) -> None:
     """Raise ConfigError if the package of a sink is missing."""
     for name in track:
@@ -91,6 +133,11 @@ def make(track: Sequence[str], run_dir: Path, config: Mapping[str, Any], step: i
     made: list[Sink] = []
     if "tensorboard" in track:
         made.append(TensorBoard(run_dir, step))
+    if "trackio" in track:
+        try:
+            made.append(Trackio(run_dir, config))
+        except Exception as error:  # of many kinds
+            raise ConfigError(f"--track=trackio: {error}") from error
     if "wandb" in track:
         try:
             made.append(WandB(run_dir, config))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsp import packing
+from lsp.config import Config
 from lsp.config.executors import latent_scales
 from lsp.training import huge_pages
 from lsp.training.interval import Interval, reduce
@@ -229,15 +230,19 @@ def compile(recipe: Recipe, spec: EnvSpec, num_updates: int, transform: Transfor
     )
 
 
+def updates_per_dispatch(config: Config) -> int:
+    """Updates of a dispatch that learns: what its transitions earn, or the next whole number."""
+    return math.ceil(config.utd * config.block * config.executors.count)
+
+
 class Device:
     """What a run holds on the device: the state of all seeds, and the functions compiled for them."""
 
     def __init__(self, recipe: Recipe, spec: EnvSpec, seeds: Sequence[int]) -> None:
         """Initial states of these seeds; `recipe` is that of any of them."""
-        config = recipe.config
         self.recipe, self.spec, self.transform = recipe, spec, of_seeds(len(seeds))
         self.roots = self.transform.roots(seeds)
-        self.updates_per_dispatch = math.ceil(config.utd * config.block * config.executors.count)
+        self.updates_per_dispatch = updates_per_dispatch(recipe.config)
         self.compiled = compile(recipe, spec, self.updates_per_dispatch, self.transform)
         self.state = huge_pages.advise(self.compiled.init(self.roots))
         self._params: Params | None = None

@@ -36,6 +36,22 @@ def _act(
     return agent.act_latent(params, observations, latents).env_action
 
 
+def _agent_policy(agent: Agent, protocol: str, action_dim: int) -> Callable[..., Array]:
+    return jax.jit(partial(_act, agent, protocol, action_dim))
+
+
+def _exported_policy(
+    act: Callable[[np.ndarray, np.ndarray], np.ndarray], protocol: str, action_dim: int
+) -> Callable[..., Array | np.ndarray]:
+    latents = jax.jit(partial(_latents, protocol), static_argnums=2)
+
+    def policy(params: Params, key: Key, step: np.int32, observations: np.ndarray) -> np.ndarray:
+        del params
+        return act(observations, np.asarray(latents(key, step, (observations.shape[0], action_dim))))
+
+    return policy
+
+
 def _unwatched(text: Callable[[], str]) -> None:
     """Nobody watches."""
 
@@ -57,12 +73,19 @@ class Evaluator:
         self._make_env, self._envs = make_env, list[Any]()
         self._seeds = list(seeds)
         self._protocols, self._max_steps = protocols, max_steps
-        self._agent: Agent | None = None
+        self._make_policy: Callable[[str, int], Callable[..., Array | np.ndarray]] | None = None
 
     def evaluate(self, agent: Agent) -> None:
         """Evaluate this agent from now on."""
-        self._agent = agent
-        self._compiled: dict[str, Callable[..., Array]] = {}  # by protocol
+        self._make_policy = partial(_agent_policy, agent)
+        self._compiled: dict[str, Callable[..., Array | np.ndarray]] = {}  # by protocol
+
+    def evaluate_exported(self, act: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        """Evaluate a policy of NumPy from now on, which needs no parameters.
+
+        `act` maps observations f32[n, S] and latents f32[n, A] to actions in [-1, 1], [n, A].
+        """
+        self._make_policy, self._compiled = partial(_exported_policy, act), {}
 
     def reseeded(self, seeds: Sequence[int]) -> "Evaluator":
         """An evaluator of as many other first states, with the environments and the compiled policy of this one."""
@@ -104,11 +127,11 @@ class Evaluator:
             record["cut"] = cut
         return record | {"seeds": self._seeds, "evaluation_seconds": time.perf_counter() - began}
 
-    def _policy(self, protocol: str) -> Callable[..., Array]:
+    def _policy(self, protocol: str) -> Callable[..., Array | np.ndarray]:
         if protocol not in self._compiled:
-            assert self._agent is not None
+            assert self._make_policy is not None
             action_dim = self._envs[0].action_space.shape[0]
-            self._compiled[protocol] = jax.jit(partial(_act, self._agent, protocol, action_dim))
+            self._compiled[protocol] = self._make_policy(protocol, action_dim)
         return self._compiled[protocol]
 
     def _run(self, protocol: str, params: Params, key: Key, watch: Watch) -> tuple[list[Episode], int]:
@@ -133,7 +156,7 @@ class Evaluator:
                     continue
                 watch(progress)
                 observations[i], reward, terminated, truncated, info = env.step(actions[i])
-                meters[i].add(reward, info)
+                meters[i].add(reward, info, observations[i])
                 ended = terminated or truncated
                 if ended or step == self._max_steps:
                     cut += not ended

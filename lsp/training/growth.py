@@ -57,10 +57,10 @@ def due(config: Config, stage: Stage, step: int) -> bool:
 
 def announcement(config: Config, stage: Stage, step: int) -> str:
     """A line for people about the end of a stage."""
-    text = f"step {step:,}: layer {len(stage.layers)} is done; growing the next"
+    text = f"step {step:,}: layer {stage.number + 1} of {config.layers} is trained"
     if stages.keeps_reward(config, stage.number + 1):
         return text
-    return f"{text}, whose reward is another: replay and critics are reinitialised"
+    return f"{text}; next comes one whose reward is another: replay and critics are reinitialised"
 
 
 def to_host(stage: Stage) -> dict[str, Any]:
@@ -119,18 +119,22 @@ def prepare(config: Config, stage: Stage, old: StageConfig, spec: EnvSpec, agent
       updates: made so far; without any the critics know nothing that could be warmed up.
     """
     number = stage.number + 1
-    same_reward = stages.keeps_reward(config, number)
+    change = change_to(config, number, updates)
     config = stages.at_growth(config, number)
-    growth = config.growth
     layers = freeze(stage, old, spec, agent)
-    new = Stage(number, layers if growth.add_layer else layers[:-1], 0.0)
-    change = StageChange(
+    new = Stage(number, layers if config.growth.add_layer else layers[:-1], 0.0)
+    return Growth(config, new, new.recipe(config, spec), change)
+
+
+def change_to(config: Config, number: int, updates: int) -> StageChange:
+    """What a loop must know of the step to stage `number`, after so many updates; `config` is that of the whole run."""
+    growth = stages.at_growth(config, number).growth
+    return StageChange(
         same_actions=not growth.add_layer,
         fresh=not growth.keep_replay,
         extra_updates=growth.critic_warmup if growth.keep_replay and updates > 0 else 0,
-        reward=None if same_reward else stages.reward_of(config, number),
+        reward=None if stages.keeps_reward(config, number) else stages.reward_of(config, number),
     )
-    return Growth(config, new, new.recipe(config, spec), change)
 
 
 def keys_of(root: Key, stage: int) -> tuple[Key, Key, Key]:

@@ -56,6 +56,7 @@ class Interrupt:
     def __init__(self) -> None:
         """Nothing requested."""
         self.requested = False
+        self.signal: int | None = None  # which one asked, if one did
         self._previous: dict[int, Any] = {}
         self._streams: dict[str, tuple[TextIO, Watched]] = {}
 
@@ -93,6 +94,7 @@ class Interrupt:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
+        self.signal = number
         # Not print: the signal may have come while the progress bar holds the lock of stderr.
         with contextlib.suppress(OSError):  # a terminal that hung up
             os.write(2, MESSAGE)

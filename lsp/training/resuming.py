@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lsp.config import Config, ConfigError, stages, to_dict
+from lsp.config import LATER, Config, ConfigError, stages, to_dict
 from lsp.config.schema import flag, to_text
-from lsp.storage import checkpoint
+from lsp.storage import checkpoint, layer_files
 from lsp.storage.metrics import JsonLines
 from lsp.storage.run_folder import parse_config, read_document
 
@@ -43,6 +43,18 @@ class Resumable(NamedTuple):
     documents: dict[Path, dict[str, Any]]  # of the runs, to be written once the checkpoints are loaded
 
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do: no step, nothing that was due, no layer that is not written."""
+        return self.step >= self.config.steps and all(_is_complete(each, self.step) for each in self.folders.values())
+
+
+def _is_complete(run_dir: Path, step: int) -> bool:
+    host = checkpoint.peek(run_dir / "checkpoints" / str(step), "due", "warm_up_left", "stage")
+    top = len(host["stage"]["layers"])  # depth of the layer in training
+    return not host["due"] and not host["warm_up_left"] and top in checkpoint.steps(run_dir / layer_files.FOLDER)
+
+
 def find(folder: Path, overrides: Mapping[str, Any]) -> Resumable:
     """What there is to continue in `folder`, with new values of `RESUMABLE` and `AHEAD` fields.
 
@@ -60,10 +72,21 @@ def find(folder: Path, overrides: Mapping[str, Any]) -> Resumable:
     folders = {config.seed: each for each, config in sorted(configs.items(), key=lambda item: item[1].seed)}
     config = _common_config(folders, configs)
     step = _common_step(folder, list(folders.values()))
+    if "steps" in overrides:
+        _require_further(next(iter(folders.values())), config, step)
     for each, document in alive.items():
         document.pop("failed", None)
         document["config"] = to_dict(configs[each])
     return Resumable(config, folders, not several, step, alive)
+
+
+def _require_further(run_dir: Path, config: Config, step: int) -> None:
+    """Raise ConfigError where a run would end before the step at which it stands."""
+    before = read_document(run_dir)["config"]["steps"]
+    if config.steps < min(step, before):  # executors that are stepped together may go a little too far
+        raise ConfigError(
+            f"--steps={config.steps}: the run stands at step {step}; to go further, more, such as --steps={2 * step}"
+        )
 
 
 def _common_config(folders: Mapping[int, Path], configs: Mapping[Path, Config]) -> Config:
@@ -104,7 +127,7 @@ def overridden(run_dir: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
 def require_same(run_dir: Path, config: Config, host: Mapping[str, Any]) -> None:
     """Raise ConfigError where `config` makes another run than that of a checkpoint, whose host state this is."""
     now = {name: to_text(value) for name, value in to_dict(config).items()}
-    before = {name: to_text(value) for name, value in host["config"].items()}
+    before = {name: to_text(value) for name, value in (LATER | host["config"]).items()}
     changed = {name for name in now if now[name] != before.get(name, "")}
     for name in sorted(changed - RESUMABLE - AHEAD):
         raise ConfigError(

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lsp import envs
 from lsp.agents.stack import Layer
@@ -23,8 +23,9 @@ from lsp.envs import goal_probe
 from lsp.executors.factory import check_rewards
 from lsp.storage import checkpoint, provenance, sinks
 from lsp.storage.run_folder import locked, require_new, write_document
-from lsp.training import growth, memory, resuming
+from lsp.training import announce, growth, memory, resuming
 from lsp.training.asynchronous import AsyncLoop
+from lsp.training.callbacks import Hooks
 from lsp.training.device import Device
 from lsp.training.endings import Ending
 from lsp.training.evaluate import Evaluator
@@ -46,7 +47,14 @@ LOOPS: dict[str, Callable[[Device], TrainingLoop]] = {
 class Session:
     """The runs of one configuration, and what they share. Build it, `start` or `restore`, then `train`."""
 
-    def __init__(self, config: Config, folders: Mapping[int, Path], alone: bool, stage: Stage | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        folders: Mapping[int, Path],
+        alone: bool,
+        stage: Stage | None = None,
+        stream: TextIO | None = None,
+    ) -> None:
         """Make environments and compiled functions. Writes nothing.
 
         Args:
@@ -54,11 +62,14 @@ class Session:
           folders: of the seeds.
           alone: whether this is a single run, whose fault ends the session.
           stage: where to continue; None: the first.
+          stream: where it says what it does; None: standard error.
 
         Raises:
           ConfigError: a configuration that cannot run.
         """
-        self.config, self._alone = validate(config), alone
+        self.config, self._alone, self._stream = validate(config), alone, stream
+        first = next(iter(folders.values()))
+        self._shown = announce.typed(first if alone else first.parent)  # before an environment may change the folder
         config, self.runs = self.config, list[Run]()
         sinks.check(config.track)
         if config.executors.mode != "sync" and len(folders) > 1:
@@ -76,12 +87,17 @@ class Session:
     def _make(self, folders: Mapping[int, Path], stage: Stage | None, layers: tuple[Layer, ...]) -> None:
         config, first = self.config, self._spare[0]
         spec = envs.spec_of(first)
-        for line in goal_probe.probe(first):
-            print(f"lsp: note: {line}", file=sys.stderr)
+        notes = [*announce.about(config), *goal_probe.probe(first)]
+        new = stage is None
         if stage is None:
             check_rewards(config, first)
             stage = growth.first(config, spec, layers)
         memory.check(config, spec, len(folders))
+        self._subject = announce.Subject(config, spec, self._shown, () if self._alone else tuple(folders))
+        self._notes = announce.notes(notes)
+        if new:
+            said = announce.header(self._subject, memory.replay_bytes(config, spec))
+            _say([*said, *self._notes, announce.COMPILING], self._stream)
         recipe = stage.recipe(config, spec)
         self.loop = LOOPS[config.executors.mode](Device(recipe, spec, list(folders)))
         self._evaluator.evaluate(recipe.agent)
@@ -123,12 +139,12 @@ class Session:
             self.loop.act_again([run.seed for run in self.runs])
         for newer in (root / str(later) for root in roots for later in checkpoint.steps(root) if later > step):
             shutil.rmtree(newer)
-        who = "resuming" if self._alone else f"resuming {len(self.runs)} seeds"
-        print(f"{who} at step {step:,} of {self.config.steps:,}", file=sys.stderr)
+        _say([*announce.resumed(self._subject, step, self.runs[0].seed.updates), *self._notes], self._stream)
 
-    def train(self, interrupt: Interrupt) -> Ending:
+    def train(self, interrupt: Interrupt, hooks: Hooks | None = None) -> Ending:
         """Train to the end, or to an interrupt, and write checkpoints. Of a single run, raises what ended it."""
-        return Training(self.config, self.runs, self.loop, self._evaluator, self._alone, interrupt).complete()
+        shared = self.config, self.runs, self.loop, self._evaluator, self._alone
+        return Training(*shared, interrupt, self._stream, hooks).complete()
 
     def close(self) -> None:
         """Close every environment."""
@@ -138,10 +154,23 @@ class Session:
                 each.close()
 
 
-def start(config: Config, folder: Path, seeds: Sequence[int] = ()) -> Ending:
+def _say(lines: Sequence[str], stream: TextIO | None) -> None:
+    with contextlib.suppress(OSError):  # nobody reads: training notices, and saves what there is
+        for line in lines:
+            print(line, file=stream or sys.stderr)
+
+
+def start(
+    config: Config,
+    folder: Path,
+    seeds: Sequence[int] = (),
+    stream: TextIO | None = None,
+    hooks: Hooks | None = None,
+) -> Ending:
     """Train from the beginning into a new folder; with `seeds`, each of them into a folder of its own in it.
 
-    `folder` should be absolute, for environments may change the working folder.
+    `folder` should be absolute, for environments may change the working folder. What there is to say goes to `stream`,
+    by default standard error; `hooks` are called on the way, and may stop it.
 
     Raises:
       ConfigError: a configuration that cannot run, or a folder that exists; nothing is written then.
@@ -150,21 +179,25 @@ def start(config: Config, folder: Path, seeds: Sequence[int] = ()) -> Ending:
     """
     require_new(folder)
     folders = {seed: resuming.folder_of(folder, seed) for seed in seeds} or {config.seed: folder}
-    with closing(Session(dataclasses.replace(config, seed=next(iter(folders))), folders, not seeds)) as session:
+    config = dataclasses.replace(config, seed=next(iter(folders)))
+    with closing(Session(config, folders, not seeds, stream=stream)) as session:
         with _hint(session.config):
             session.start()
         source = provenance.describe()
         for run in session.runs:
             write_document(run.dir, {"config": to_dict(run.config)} | source)
-        return _train(session)
+        return _train(session, hooks)
 
 
-def resume(folder: Path, overrides: Mapping[str, Any]) -> Ending:
-    """Continue exactly where the newest checkpoint of a run stands.
+def resume(
+    folder: Path, overrides: Mapping[str, Any], stream: TextIO | None = None, hooks: Hooks | None = None
+) -> Ending:
+    """Continue exactly where the newest checkpoint of a run stands. One that is finished is left alone, and says so.
 
     Of several seeds, continue with all that did not fail, from the newest checkpoint that they have in common.
     `overrides` maps dotted field names to new values, of `RESUMABLE` and `AHEAD` only; `config.json` takes them over.
-    `folder` should be absolute, for environments may change the working folder.
+    `folder` should be absolute, for environments may change the working folder. What there is to say goes to `stream`,
+    by default standard error; `hooks` are called on the way, and may stop it.
 
     Raises:
       ConfigError: not a run, nothing left of it, or a change that would make it another run.
@@ -173,14 +206,17 @@ def resume(folder: Path, overrides: Mapping[str, Any]) -> Ending:
       EnvironmentFault: of an environment that cannot even start.
     """
     found = resuming.find(folder, overrides)
+    if found.finished:
+        _say(announce.finished(found.config, announce.typed(folder), found.step), stream)
+        return Ending(True, [])
     loaded = checkpoint.load(next(iter(found.folders.values())) / "checkpoints" / str(found.step))
     stage = growth.from_host(loaded[1]["stage"])
-    with closing(Session(found.config, found.folders, found.alone, stage)) as session:
+    with closing(Session(found.config, found.folders, found.alone, stage, stream)) as session:
         with _hint(session.config):
             session.restore(found.step, loaded)
         for each, document in found.documents.items():
             write_document(each, provenance.resumed(document, found.step))
-        return _train(session)
+        return _train(session, hooks)
 
 
 @contextmanager
@@ -195,8 +231,9 @@ def _hint(config: Config) -> Iterator[None]:
         raise ConfigError(f"{error}; {remedy}") from error
 
 
-def _train(session: Session) -> Ending:
+def _train(session: Session, hooks: Hooks | None) -> Ending:
     with ExitStack() as stack:
         for run in session.runs:
             stack.enter_context(locked(run.dir))
-        return session.train(stack.enter_context(Interrupt()))
+        interrupt = Interrupt() if hooks is None else hooks.interrupt
+        return session.train(stack.enter_context(interrupt), hooks)

@@ -5,21 +5,23 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from typing import TextIO, TypeVar
 
 from lsp.config import Config, ConfigError
 from lsp.storage import checkpoint
 from lsp.storage.outputs import Outputs
 from lsp.storage.run_folder import read_document, write_document
 from lsp.training import growth
+from lsp.training.callbacks import Hooks, Status
 from lsp.training.divergence import Diverged
 from lsp.training.endings import Ending, rescue
 from lsp.training.evaluate import Evaluator, about_cuts, describe
 from lsp.training.interrupt import Interrupt, Interrupted
 from lsp.training.loop import TrainingLoop
-from lsp.training.progress import Progress
-from lsp.training.run import Run
+from lsp.training.progress import COMPILING, Progress
+from lsp.training.results import Evaluation
+from lsp.training.run import Run, crossed
 from lsp.training.seed import Seed
 
 T = TypeVar("T")
@@ -38,6 +40,8 @@ class Training:
         evaluator: Evaluator,
         alone: bool,
         interrupt: Interrupt,
+        stream: TextIO | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         """Prepare to train.
 
@@ -48,28 +52,35 @@ class Training:
           evaluator: of any seed.
           alone: whether this is a single run, whose fault ends the session.
           interrupt: that may ask to stop, entered.
+          stream: where progress is shown; None: standard error.
+          hooks: what else to call; they share the `interrupt`.
         """
         self._config, self._runs, self._loop, self._evaluator = config, runs, loop, evaluator
-        self._alone, self._interrupt = alone, interrupt
+        self._alone, self._interrupt, self._stream = alone, interrupt, stream
+        self._hooks, self._chunk = hooks or Hooks(), config.block * config.executors.count
         self._files: Mapping[Run, Outputs] = {}
         self._failures: list[str] = []
         recent = [episode.episode_return for run in runs for episode in run.recent]
         self._shown: deque[float] = deque(recent, maxlen=10 * len(runs))  # returns of the latest episodes
         self._told_of_cuts = False
+        self._learns = False  # whether the functions of this stage have been compiled and learning has begun
         saved = all(checkpoint.steps(run.dir / "checkpoints") for run in runs)
         never = saved or config.checkpoint_every == 0
         self._first_checkpoint = math.inf if never else time.monotonic() + FIRST_CHECKPOINT
 
     def complete(self) -> Ending:
         """Train to the end, or to an interrupt, and write checkpoints. Of a single run, raises what ended it."""
-        with self._outputs() as self._files, closing(Progress(self._config.steps, self._step)) as self._progress:
+        progress = Progress(self._config.steps, self._step, self._stream, updates=self._updates)
+        with self._outputs() as self._files, closing(progress) as self._progress:
             with contextlib.suppress(Interrupted):
-                self._warm_up()  # what the session before was about to do
+                with self._progress.aside("growth"):
+                    self._warm_up()  # what the session before was about to do
                 self._write()
                 while self._runs and self._step < self._config.steps:
                     self._interrupt.check()
                     while self._runs and growth.due(self._config, self._runs[0].stage, self._step):
-                        self._grow()
+                        with self._progress.aside("growth"):
+                            self._grow()
                     if self._runs:
                         self._advance()
             finished = not any(run.seed.step < self._config.steps or run.due or run.warm_up_left for run in self._runs)
@@ -82,6 +93,10 @@ class Training:
         """Environment steps so far, of each seed."""
         return max(run.seed.step for run in self._runs)
 
+    def _updates(self) -> int:
+        """Updates so far, of each seed; 0 where none is left."""
+        return max((run.seed.updates for run in self._runs), default=0)
+
     def _advance(self) -> None:
         """One step of every executor, and whatever is due after it."""
         before = self._step
@@ -89,7 +104,10 @@ class Training:
         if not self._runs:
             return
         with self._for_all(lost=True):
-            self._loop.answer(self._seeds())
+            if self._learns:
+                self._loop.answer(self._seeds())
+            else:
+                self._begin_learning()
         if not self._runs:
             return
         self._shown.extend(episode.episode_return for ended in episodes.values() for episode in ended)
@@ -101,10 +119,26 @@ class Training:
             if "checkpoint" in self._runs[0].due:
                 self._first_checkpoint = math.inf
             self._write()
+        if self._hooks.on_step and self._runs and crossed(before, self._step, self._chunk):
+            self._hooks.call(self._hooks.on_step, self._status())
+
+    def _begin_learning(self) -> None:
+        """A step before which this stage has not learned: the first dispatch that does is compiled, and takes long."""
+        first, updates = self._runs[0].seed, self._updates()
+        dispatch = self._loop.device.updates_per_dispatch
+        # Asynchronous loops count the steps of a dispatch as they answer: look one ahead.
+        ahead = self._config.block * self._config.executors.count if self._config.executors.mode == "async" else 0
+        compiles = first.budget.updates_due(self._config, first.step + ahead, updates) >= dispatch
+        with self._progress.aside("compiling", text=COMPILING if compiles else ""):
+            self._loop.answer(self._seeds())
+        if self._updates() > updates:
+            self._learns = True
+            self._progress.restart()
 
     def _write(self) -> None:
         """Write what is due, and tell a person of evaluations: over a run's episodes, or over several seeds."""
-        evaluations = self._each(lambda run: run.write(self._files[run], self._watch))
+        with self._writing():
+            evaluations = self._each(lambda run: run.write(self._files[run], self._watch))
         for records in zip(*filter(None, evaluations.values()), strict=True):  # one protocol's, of every seed
             first, what = records[0], "episodes" if self._alone else "seeds"
             returns = first["returns"] if self._alone else [record["return"] for record in records]
@@ -112,6 +146,22 @@ class Training:
             if (note := about_cuts(records, self._config.evaluation.max_episode_steps)) and not self._told_of_cuts:
                 self._progress.note(note)
                 self._told_of_cuts = True
+        for run, records in evaluations.items() if self._hooks.on_evaluation else ():
+            for record in records:
+                self._hooks.call(self._hooks.on_evaluation, Evaluation.of(record, run.config.seed))
+
+    def _status(self) -> Status:
+        step, steps, returns = self._step, self._config.steps, tuple(self._shown)
+        return Status(step, steps, self._updates(), returns, self._runs[0].dir)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        """Around what is written now, where that is more than a line of metrics."""
+        due = self._runs[0].due if self._runs else []
+        if "evaluation" in due:
+            return self._progress.aside("evaluation", self._config.evaluation.every)
+        if "checkpoint" in due:
+            return self._progress.aside("checkpoint", self._config.checkpoint_every)
+        return contextlib.nullcontext()
 
     def _watch(self, text: Callable[[], str]) -> None:
         """Between two steps of what takes long: show it, and raise Interrupted where somebody wants to stop."""
@@ -137,7 +187,8 @@ class Training:
             return
         stage = self._runs[0].stage
         self._progress.note(growth.announcement(self._config, stage, self._step))
-        with self._for_all():
+        self._learns = False  # what comes now is compiled for this stage
+        with self._progress.aside("growing", text="growing the next layer"), self._for_all():
             following, left = growth.grow(self._config, stage, self._loop, self._seeds(), self._interrupt.check)
         if not self._runs:
             return

@@ -38,6 +38,13 @@ def test_build_inverts_flatten() -> None:
     ("value", "kind", "expected"),
     [
         ("1_000_000", Count, 1_000_000),
+        ("1e5", Count, 100_000),
+        ("1E+05", Count, 100_000),
+        ("300k", Count, 300_000),
+        ("1.5M", Count, 1_500_000),
+        ("0k", Natural, 0),
+        ("-2_0k", int, -20_000),
+        ("300k,1e0", tuple[Count, ...], (300_000, 1)),
         (5, Natural, 5),
         ("0", Natural, 0),
         (2, Positive, 2.0),
@@ -76,6 +83,13 @@ def test_convert(value: Any, kind: Any, expected: Any) -> None:
         (1.5, Count, "--a.b-c=1.5: must be a whole number from 1 to 2147483647"),
         (True, Count, "--a.b-c=true: must be a whole number from 1 to 2147483647"),
         (None, Count, "--a.b-c=None: must be a whole number from 1 to 2147483647"),
+        ("1.2345k", Count, "--a.b-c=1.2345k: must be a whole number from 1 to 2147483647"),
+        ("1e-3", Count, "--a.b-c=1e-3: must be a whole number from 1 to 2147483647"),
+        ("1__0k", Count, "--a.b-c=1__0k: must be a whole number from 1 to 2147483647"),
+        ("3G", Count, "--a.b-c=3G: must be a whole number from 1 to 2147483647"),
+        ("3000M", Count, "--a.b-c=3000M: must be a whole number from 1 to 2147483647"),
+        (100_000.0, Count, "--a.b-c=100000.0: must be a whole number from 1 to 2147483647"),
+        ("1,000", Count, "--a.b-c=1,000: must be a whole number from 1 to 2147483647; write it without commas"),
         ("-1", Natural, "--a.b-c=-1: must be a whole number from 0 to 2147483647"),
         ("x", int, "--a.b-c=x: must be a whole number"),
         ("nan", float, "--a.b-c=nan: must be a finite number"),
@@ -114,3 +128,19 @@ def test_choose_names_the_nearest() -> None:
 
 def test_one_of() -> None:
     assert [schema.one_of(options) for options in ("a", "ab", "abc")] == ["a", "a or b", "a, b or c"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Count, "a whole number from 1 to 2147483647"),
+        (float, "a finite number"),
+        (str, "text"),
+        (bool, "true or false"),
+        (Literal["red", "green", "blue"], "red, green or blue"),
+        (tuple[Fraction, ...], "one or more, separated by commas, each a number in (0, 1]"),
+        (tuple[Literal["red", "green"], ...], "one or more, separated by commas, each red or green"),
+    ],
+)
+def test_what_a_field_may_hold(kind: Any, words: str) -> None:
+    assert schema.describe(kind) == words

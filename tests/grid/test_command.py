@@ -181,9 +181,11 @@ def test_results_by_arm_come_last(programme: list[str], tmp_path: Path, capsys: 
             (folder / "eval.jsonl").write_text(f"{json.dumps(line)}\n")
     assert grid.main([*programme, "--steps=100"], Runner()) == 0
     out = capsys.readouterr().out
-    assert out.index("critic.tau=0.005") < out.index("critic.tau=0.01")  # in the programme's order
+    assert out.index("tau=0.005") < out.index("tau=0.01")  # in the programme's order
     assert "-0.01" in out
-    assert out.rstrip().endswith(f"4 of 4 finished: {tmp_path}/tau")
+    *_, last, then = out.rstrip().splitlines()
+    assert last.endswith(f"4 of 4 finished: {tmp_path}/tau")
+    assert then.endswith(f"python -m lsp.report {tmp_path}/tau")
 
 
 def test_jobs(programme: list[str], monkeypatch: Any, capsys: Any) -> None:

@@ -6,11 +6,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from lsp import export
+from lsp.storage import layer_files
+from lsp.storage.publishing import MACHINE_PATH
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "runs" / "published"
-MACHINE_PATH = re.compile(r"(?<![\w./\])}])(?:/(?!/)|~/|[A-Za-z]:[\\/]+)\w[^\s\"']*")  # absolute, of any system
 MENTIONED = re.compile(r"`((?:runs/published/)?[a-z]\w*_(?:s\d(?:` to `s\d)?|\*))`")
 
 
@@ -79,3 +83,19 @@ def test_folders_that_the_readme_names_exist() -> None:
     assert len(names) > 8
     missing = [name for name in names for first in [name.split("`")[0]] if not list(PUBLISHED.glob(first))]
     assert missing == []
+
+
+def test_weights_to_play_with() -> None:
+    """Small, of the run's last step, with layers to build on."""
+    policies = sorted(PUBLISHED.glob("*/policy/policy.json"))
+    assert policies, "the headline's first seed"
+    for path in policies:
+        folder = path.parents[1]
+        policy, document = export.load_policy(folder), json.loads((folder / "config.json").read_text())
+        assert policy.description["step"] == document["config"]["steps"]
+        assert policy.description["env"] == document["config"]["env"]
+        assert np.isfinite(policy(np.zeros(policy.observation_dim), 0)).all()
+        assert sum(each.stat().st_size for each in path.parent.iterdir() if each.is_file()) < 1e6
+        layers = layer_files.load(folder)
+        assert len(layers) == len(policy.description["layers"])
+        assert layers[-1].spec[:2] == (policy.observation_dim, policy.action_dim)

@@ -1,8 +1,11 @@
 """What sinks get, and that the real ones write it where they say. Without their packages, one line says so."""
 
+import contextvars
 import importlib.util
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,3 +97,72 @@ def test_a_resumed_run_goes_on_in_wandb(tmp_path: Path, monkeypatch: Any) -> Non
     while not all(text in file.read_bytes() for text, file in zip(wanted, files, strict=True)):
         assert time.monotonic() < patience  # its service writes when it likes
         time.sleep(0.1)
+
+
+class FakeTrackio:
+    """Like the real one it talks, and a run that begins in the context of another one ends that."""
+
+    def __init__(self) -> None:
+        self.current = contextvars.ContextVar[Any]("current", default=None)
+        self.runs: list[Any] = []
+
+    def init(self, **given: Any) -> Any:
+        if self.current.get() is not None:
+            self.current.get().finish()
+        print("* Trackio project initialized")
+        logged: list[Any] = []
+
+        def log(metrics: dict[str, float], step: int) -> None:
+            assert not run.finished
+            logged.append((step, metrics))
+
+        def finish() -> None:
+            print("* Run finished")
+            run.finished = True
+
+        run = SimpleNamespace(given=given, logged=logged, finished=False, log=log, finish=finish)
+        self.current.set(run)
+        self.runs.append(run)
+        return run
+
+
+def test_trackio(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    """Two runs at once, as of several seeds, without a word; resumed, each goes on under its name."""
+    monkeypatch.setitem(sys.modules, "trackio", fake := FakeTrackio())  # type: ignore[arg-type]
+    folders = [tmp_path / "grid" / f"seed_{seed}" for seed in (0, 1)]
+    for step in (100, 200):
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        opened = [sinks.make(["trackio"], folder, {"seed": 0}, step - 100)[0] for folder in folders]
+        for sink in opened:
+            sink.write(step, {"train/q": 1.5})
+        for sink in opened:
+            sink.close()
+    assert [run.given["name"] for run in fake.runs] == ["grid_seed_0", "grid_seed_1"] * 2
+    assert [run.given["resume"] for run in fake.runs] == ["never"] * 2 + ["allow"] * 2
+    assert [run.logged for run in fake.runs] == [[(step, {"train/q": 1.5})] for step in (100, 100, 200, 200)]
+    assert all(run.finished and run.given["config"] == {"seed": 0} for run in fake.runs)
+    assert (folders[0] / "trackio").read_text() == "trackio show --project lsp\n"
+    assert capsys.readouterr().out == ""
+
+
+def test_trackio_that_cannot_start(tmp_path: Path, monkeypatch: Any) -> None:
+    def init(**given: Any) -> None:
+        raise ValueError("a project of that name is reserved")
+
+    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=init))
+    with pytest.raises(ConfigError, match=r"^--track=trackio: a project of that name is reserved$"):
+        sinks.make(["trackio"], tmp_path, {}, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_trackio(tmp_path: Path, monkeypatch: Any) -> None:
+    pytest.importorskip("trackio")
+    from trackio import sqlite_storage
+
+    monkeypatch.setattr(sqlite_storage, "TRACKIO_DIR", tmp_path / "here")
+    (sink,) = sinks.make(["trackio"], tmp_path, {"seed": 0}, 0)
+    sink.write(100, {"train/q": 1.5})
+    sink.close()
+    (record,) = sqlite_storage.SQLiteStorage.get_logs("lsp", tmp_path.name)
+    assert (record["step"], record["train/q"]) == (100, 1.5)
