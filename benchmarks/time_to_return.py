@@ -4,8 +4,9 @@
     taskset -c 1 python benchmarks/time_to_return.py --peer-python=OTHER/bin/python ...      # SBX in a venv of its own
 
 SBX makes one update a step of all its environments: an update a transition with 1, one every eight transitions with 8.
-Widths (128, 128), batch, replay capacity and first update are the same on all sides; SBX's policy is a Gaussian, ours a
-flow. Ours run as users run them, `python -m lsp.run` in a process of its own.
+Its step size is its default, 3e-4; `sbx_8_1e-3` has that of our agents with eight executors. Widths (128, 128), batch,
+replay capacity and first update are the same on all sides; SBX's policy is a Gaussian, ours a flow. Ours run as users
+run them, `python -m lsp.run` in a process of its own.
 
 All are evaluated alike: ten episodes from the same first states by seed, once with sampled actions and once without
 noise (`mode`: SBX's deterministic policy, our latent at zero), about every 12 seconds of training. A return is reached
@@ -35,6 +36,8 @@ import sbx_sac
 from common import announce, parser
 from time_to_return_results import draw, table
 
+from lsp.grid.local import ending_with_parent
+
 POLL = 1.0  # seconds between two looks at how far a run is
 ENOUGH = 10**9  # environment steps that no run takes
 PROTOCOLS = ("sampled", "mode")
@@ -47,11 +50,13 @@ class System(NamedTuple):
     every: int  # environment steps between evaluations
     flags: str = ""  # of `lsp.run`
     envs: int = 0  # of SBX; 0: it is ours
+    learning_rate: float = sbx_sac.LEARNING_RATE  # of SBX
 
 
 SYSTEMS = {
     "distributed_prioritized": System(25_000, "--agent=distributed_prioritized"),
     "sbx_8": System(25_000, envs=8),
+    "sbx_8_1e-3": System(25_000, envs=8, learning_rate=1e-3),
     "sbx_1": System(6_250, envs=1),
     "sac_lsp": System(6_250, "--agent=sac_lsp"),
 }
@@ -77,6 +82,7 @@ def command(run: Run, options: argparse.Namespace) -> list[str]:
     if run.system.envs:
         goal = max(options.returns) if options.until_reached else math.inf
         own = [f"--envs={run.system.envs}", f"--capacity={options.capacity}", f"--episodes={options.episodes}"]
+        own += [f"--learning-rate={run.system.learning_rate}"]
         limits = [f"--every={every}", f"--minutes={options.minutes}", f"--goal={goal}"]
         return [options.peer_python, sbx_sac.__file__, *shared, *own, *limits]
     own = [f"--runs-dir={run.folder.parent}", f"--name={run.folder.name}", f"--steps={ENOUGH}", "--checkpoint-every=0"]
@@ -126,7 +132,8 @@ def complete(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     shutil.rmtree(run.folder, ignore_errors=True)
     run.log.parent.mkdir(parents=True, exist_ok=True)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    line, used, began = command(run, options), processor_seconds(), time.perf_counter()
+    line = ending_with_parent(command(run, options))
+    used, began = processor_seconds(), time.perf_counter()
     with (
         run.log.open("w") as log,
         subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=os.environ | threads) as process,

@@ -12,6 +12,7 @@ NAMES = {
     "distributed_prioritized": "lsp, distributed_prioritized",
     "sac_lsp": "lsp, sac_lsp",
     "sbx_8": "SBX SAC, 8 environments",
+    "sbx_8_1e-3": "SBX SAC, 8 environments, step size 1e-3",
     "sbx_1": "SBX SAC, 1 environment",
 }
 
