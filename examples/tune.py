@@ -13,7 +13,7 @@ try:
 except ImportError:
     sys.exit("tune.py needs Optuna: python -m pip install optuna")
 
-TRIALS, STEPS, EVERY = 4, 3_000, 1_000
+TRIALS, STEPS, EVERY = 4, 2_000, 500
 
 
 class Prune(lsp.Callback):

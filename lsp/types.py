@@ -25,6 +25,7 @@ From the bottom up; each imports only what stands above it in this list:
     executors   stepping environments: in this process, in others, on a Ray cluster
     training    the loop over the seeds of a run: device, seed, loop, train, session; growth, evaluation, endings
     cli, commands        flags and exit statuses
+    api         `lsp.train`, `lsp.load` and the `Run` that both return
     run, report, grid, export, video                               commands: `python -m lsp.NAME`
 """
 
