@@ -207,14 +207,14 @@ def test_a_run_and_its_continuation(folder: Path, capsys: pytest.CaptureFixture[
     assert [record["step"] for record in metrics.read(Path("runs/a/metrics.jsonl"))] == [100, 200, 300]
     assert [record["step"] for record in metrics.read(Path("runs/a/eval.jsonl"))] == [300]
     capsys.readouterr()
-    before = {path: path.stat() for path in folder.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert run.main(["--resume=runs/a", "--log-every=50"]) == 0
     out, err = capsys.readouterr()
     assert err == (
         "runs/a is finished, at step 300 of 300; to go further:\n  python -m lsp.run --resume=runs/a --steps=600\n"
     )
     assert out.startswith("lsp: finished: runs/a\n  last evaluation, step 300: mode policy returns ")
-    assert {path: path.stat() for path in folder.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert run.main(["--resume=runs/a", "--steps=200"]) == 2
     assert error_of(capsys) == "--steps=200: the run stands at step 300; to go further, more, such as --steps=600"
     assert run.main(["--resume=runs/a", "--seed=6"]) == 2
