@@ -345,8 +345,7 @@ def test_any_size_can_be_written(sizes: list[tuple[int, int]], tmp_path: Path) -
     frames = video.same_size([np.full((*size, 3), 200, np.uint8) for size in sizes])
     paths = video.write(frames, tmp_path / "a", 10)
     assert all(path.stat().st_size for path in paths)
-    changes = sum(one != other for one, other in itertools.pairwise(sizes))
-    assert len(imageio.mimread(paths[1])) == 1 + changes  # equal pictures are merged
+    assert len(imageio.mimread(paths[1])) == len(sizes)
     height, width = (max(2, *numbers) for numbers in zip(*sizes, (1, 1), strict=True))
     assert {frame.shape for frame in frames} == {(height, width, 3)}
     assert (frames[0][: sizes[0][0], : sizes[0][1]] == 200).all()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Color = tuple[int, int, int]
+Point = np.ndarray | Sequence[float]
 GOAL, MET = (214, 96, 77), (77, 160, 93)  # of a goal, and of one that is met
 PLATE, ARROW = 0.02, 0.04  # meters: half of a disc's height; radius of an arrow
 DISC_ALPHA, ARROW_ALPHA = 0.55, 0.9
@@ -38,7 +39,7 @@ def paint(picture: np.ndarray, outside: np.ndarray, color: Color, pixel: float) 
     picture += cover * (np.array(color) - picture)
 
 
-def goal_disc(center: Sequence[float], radius: float, met: bool) -> dict[str, Any]:
+def goal_disc(center: Point, radius: float, met: bool) -> dict[str, Any]:
     """A marker on the ground: a flat disc of this radius around `center` (x, y), all in m."""
     import mujoco
 
@@ -46,7 +47,7 @@ def goal_disc(center: Sequence[float], radius: float, met: bool) -> dict[str, An
     return {"type": cylinder, "pos": position, "size": np.array([radius, PLATE, 0.0]), "rgba": _rgba(met, DISC_ALPHA)}
 
 
-def goal_arrow(start: Sequence[float], vector: Sequence[float], met: bool) -> dict[str, Any]:
+def goal_arrow(start: Point, vector: Point, met: bool) -> dict[str, Any]:
     """A marker in the air: an arrow from `start` (x, y, z) along `vector` (x, y), as long as that, all in m."""
     import mujoco
 

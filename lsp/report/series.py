@@ -48,7 +48,10 @@ class Curve(NamedTuple):
 
     def where(self, chosen: NDArray[np.bool_]) -> "Curve":
         """The evaluations that are `chosen`, bool[T]."""
-        return Curve(*(part[..., chosen] for part in self))
+        x, center, low, high, seeds = (
+            part[..., chosen] for part in (self.x, self.center, self.low, self.high, self.seeds)
+        )
+        return Curve(self.steps[chosen], x, center, low, high, seeds)
 
 
 class Fork(NamedTuple):

@@ -66,8 +66,10 @@ def _below(config: Settings) -> str:
 def _growth(config: Settings) -> str | None:
     if config.get("layers", 1) == 1:
         return "flat policy"
-    kept = {bool(config.get(name)) for name in WITHOUT_WASTE}
-    return {(True,): "growth without waste", (False,): "growth as the study had it"}.get(tuple(kept))
+    kept = [bool(config.get(name)) for name in WITHOUT_WASTE]
+    if all(kept):
+        return "growth without waste"
+    return None if any(kept) else "growth as the study had it"
 
 
 def _nothing(config: Settings) -> str:
