@@ -10,11 +10,11 @@ export PIP_NO_CACHE_DIR := 1
 export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help run test test-all lint clean
+.PHONY: help run test test-all test-versions lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## train the base agent; flags go into ARGS, e.g. make run ARGS="--env=HalfCheetah-v5 --seed=3"
 	$(VENV)/bin/python -m lsp.run --agent=sac_lsp $(ARGS)
@@ -27,12 +27,18 @@ test: lint ## lint, type-check and test, minutes; pytest's options go into ARGS,
 test-all: lint ## the same with the tests that take long, too
 	$(PYTEST) -m "not audit" $(ARGS)
 
+test-versions: ## test quickly under every Python from 3.11 to 3.13 that is here, each in .venv-VERSION
+	tests/versions.sh
+
 lint: $(VENV)/.installed-test ## lint and type-check
 	$(VENV)/bin/python -m ruff check
 	$(VENV)/bin/python -m mypy
 
+docs: $(VENV)/.installed-docs ## build the documentation into site/, which opens from the disk: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+
 clean: ## remove the environment and everything generated except runs/
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-3.* build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/pip:
@@ -48,4 +54,9 @@ $(VENV)/.installed: $(PACKAGING) | $(VENV)/bin/pip
 $(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/pip
 	@echo "installing into $(VENV): about 1.3 GB, a minute or more"
 	$(PIP) install --quiet --editable '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: $(PACKAGING) | $(VENV)/bin/pip
+	@echo "installing into $(VENV): what builds the documentation"
+	$(PIP) install --quiet --editable '.[docs]'
 	@touch $(VENV)/.installed $@

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from common import announce, configured, parser
 
 Advance = Callable[[int], None]  # train for so many environment steps
-WIDTHS = [128, 128]
 
 
 def make_lsp(env: str, capacity: int, block: int) -> Advance:
@@ -48,17 +47,9 @@ def make_sbx(env: str, capacity: int) -> Advance:
     """SBX's SAC, replay full of random transitions."""
     import gymnasium
     import numpy as np
-    from sbx import SAC
+    import sbx_sac
 
-    model = SAC(
-        "MlpPolicy",
-        gymnasium.make(env),
-        learning_starts=500,
-        buffer_size=capacity,
-        batch_size=128,
-        learning_rate=3e-4,
-        policy_kwargs={"net_arch": WIDTHS},
-    )
+    model = sbx_sac.make(gymnasium.make(env), capacity, learning_starts=500)
     rng, buffer, rows = np.random.default_rng(0), model.replay_buffer, 10_000
     for start in range(0, capacity, rows):
         end = min(start + rows, capacity)

@@ -191,7 +191,7 @@ def _print_help(preset: Config) -> None:
 
 def _describe(record: Any, prefix: str, width: int) -> Iterator[str]:
     """Lines for people on every field of a dataclass, and then on those of the dataclasses inside it."""
-    docs, inside = _docs(type(record)), []
+    docs, inside = docs_of(type(record)), []
     for name, kind in get_type_hints(type(record), include_extras=True).items():
         value = getattr(record, name)
         if is_dataclass(value):
@@ -204,7 +204,7 @@ def _describe(record: Any, prefix: str, width: int) -> Iterator[str]:
         yield from _describe(value, f"{prefix}{name}.", width)
 
 
-def _docs(record: type) -> dict[str, str]:
+def docs_of(record: type) -> dict[str, str]:
     """The docstring of every field of a dataclass: the text below it in the source."""
     found = {}
     for definition in (ast.parse(inspect.getsource(each)).body[0] for each in record.__mro__ if each is not object):

@@ -164,6 +164,8 @@ class Episode(NamedTuple):
     info: dict[str, float]  # of each scalar `info` term, such as forward speed, the mean over the steps that said it
     success: float | None = None  # 1 where it met the task when it last said so, 0 where not; None: it never said
     layer_return: float | None = None  # sum of the rewards of `--layer-rewards`; None where they were the raw ones
+    motionless: float | None = None  # share of its steps without motion (`lsp.executors.stillness`); None: not known
+    stuck: bool | None = None  # whether `--truncate-stuck` ended it; None where that is off, and in evaluation
 
 
 class Chunk(NamedTuple):

@@ -14,9 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import imageio.v2 as imageio
 import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
+from PIL import Image, ImageDraw, ImageFont
 
 from lsp import envs
 from lsp.commands import Parser, status_of
@@ -34,7 +34,11 @@ NO_GL = (
 WALK_RANGE, WALK_SECONDS = 2.0, 4.0  # standard deviations of the latent's prior; one way and back
 PYGAME = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}  # no display
 DEFAULT_FPS = 30.0
-MAX_GIF_FRAMES, GIF_FPS, GIF_PIXELS = 150, 15, 320
+GIF_SECONDS, MAX_GIF_BYTES = 10, 1_500_000
+GIF_SIZES = ((320, 15), (240, 15), (240, 10), (160, 10))  # pixels and frames a second, at most; the first that fits
+COLORS_OF_ALL = (
+    "split[a][b];[a]palettegen=max_colors=64:stats_mode=diff[p];[b][p]paletteuse=dither=none:diff_mode=rectangle"
+)
 
 
 class Walk(NamedTuple):
@@ -42,6 +46,10 @@ class Walk(NamedTuple):
 
     layer: int  # from the bottom
     dimension: int
+
+    def __str__(self) -> str:
+        """As a caption says it."""
+        return f"layer {self.layer}, latent {self.dimension}"
 
 
 def choose_gl() -> str | None:
@@ -102,11 +110,11 @@ def record(
 ) -> tuple[list[np.ndarray], float]:
     """One episode of at most `steps`: its frames u8[H, W, 3] and its return. Raises ConfigError, EnvironmentFault."""
     observation, _ = env.reset(seed=seed)
-    reel, positions, total = Reel(), [], 0.0
+    reel, values, total = Reel(), [], 0.0
     for latent, _ in zip(moves, range(steps), strict=False):
         drawn = _draw(env, reel)
         if walk is not None:
-            positions += [float(latent[walk.dimension]) / WALK_RANGE] * drawn
+            values += [float(latent[walk.dimension])] * drawn
         action = policy.squashed(observation, latent, None if walk is None else walk.layer)
         observation, reward, terminated, truncated, _ = env.step(action)
         total += reward
@@ -115,8 +123,9 @@ def record(
     if not reel.frames:
         raise _undrawn(env, "its render() returned no picture in the whole episode")
     frames = same_size(reel.frames)
-    for frame, position in zip(frames, positions, strict=False):
-        mark(frame, position)
+    for frame, value in zip(frames, values, strict=False):
+        mark(frame, value / WALK_RANGE)
+        caption(frame, f"{walk}: {value:+.1f}")
     return frames, total
 
 
@@ -207,29 +216,53 @@ def mark(frame: np.ndarray, position: float) -> None:
     frame[-bar:, max(0, center - half) : center + half] = (255, 160, 0)
 
 
+def caption(frame: np.ndarray, text: str) -> None:
+    """Write a line of text into the upper left corner of a frame u8[H, W, 3], on a dark ground; in place."""
+    size = max(9, frame.shape[0] // 24)
+    picture, font = Image.fromarray(frame), ImageFont.load_default(size)
+    canvas, place = ImageDraw.Draw(picture), (size // 2, size // 3)
+    _, _, right, bottom = canvas.textbbox(place, text, font=font)
+    canvas.rectangle((0, 0, right + place[0], bottom + place[1]), fill=(30, 30, 30))
+    canvas.text(place, text, font=font, fill=(255, 200, 90))
+    frame[:] = np.asarray(picture)
+
+
 def write(frames: Sequence[np.ndarray], path: Path, fps: float) -> list[Path]:
-    """Write `path`.mp4 in full and `path`.gif, smaller and at most 10 seconds long; returns both. Raises OSError."""
+    """Write `path`.mp4 in full, and `path`.gif: at most 10 seconds, small enough for a web page. Raises OSError.
+
+    Returns both.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = (size // 2 * 2 for size in frames[0].shape[:2])  # the codec wants even sizes
     mp4, gif = path.with_name(f"{path.name}.mp4"), path.with_name(f"{path.name}.gif")
-    # imageio's own writer runs Python in a forked child, which JAX's threads might lock up.
-    pixels = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
-    line = [get_ffmpeg_exe(), "-y", "-loglevel", "error", *pixels, "-c:v", "libx264", "-pix_fmt", "yuv420p", str(mp4)]
-    data = b"".join(frame[:height, :width].tobytes() for frame in frames)
-    coded = subprocess.run(line, input=data, capture_output=True, check=False)
-    if coded.returncode != 0:
-        raise OSError(f"{mp4}: not written: {coded.stderr.decode(errors='replace').strip()}")
-    shrink, skip = min(-(-max(height, width) // GIF_PIXELS), height, width), max(1, round(fps / GIF_FPS))
-    small = [_shrunk(frame, shrink) for frame in frames[::skip][:MAX_GIF_FRAMES]]
-    imageio.mimsave(gif, small, duration=1000 * skip / fps, loop=0)  # type: ignore[arg-type]  # options of the GIF writer
+    even = [np.ascontiguousarray(frame[:height, :width]) for frame in frames]
+    _encode(even, mp4, fps, ["-c:v", "libx264", "-pix_fmt", "yuv420p"])
+    _write_gif(frames[: math.ceil(GIF_SECONDS * fps)], gif, fps)
     return [mp4, gif]
 
 
-def _shrunk(frame: np.ndarray, factor: int) -> np.ndarray:
-    """Means of blocks of `factor` by `factor` pixels."""
-    height, width = (size // factor for size in frame.shape[:2])
-    blocks = frame[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
-    return blocks.mean(axis=(1, 3)).astype(np.uint8)
+def _write_gif(frames: Sequence[np.ndarray], path: Path, fps: float) -> None:
+    """With one palette of 64 colors for all frames, and of each frame no more than what changes."""
+    height, width = frames[0].shape[:2]
+    for pixels, rate in GIF_SIZES:
+        skip, share = max(1, round(fps / rate)), min(1.0, pixels / max(height, width))
+        size = ":".join(str(max(1, round(share * side))) for side in (width, height))
+        _encode(frames[::skip], path, fps / skip, ["-filter_complex", f"scale={size}:flags=area,{COLORS_OF_ALL}"])
+        if path.stat().st_size <= MAX_GIF_BYTES:
+            return
+
+
+def _encode(frames: Sequence[np.ndarray], path: Path, fps: float, options: Sequence[str]) -> None:
+    """Have ffmpeg write a film. Raises OSError.
+
+    imageio's own writer runs Python in a forked child, which JAX's threads might lock up.
+    """
+    height, width = frames[0].shape[:2]
+    pixels = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
+    line = [get_ffmpeg_exe(), "-y", "-loglevel", "error", *pixels, *options, str(path)]
+    coded = subprocess.run(line, input=b"".join(map(np.ndarray.tobytes, frames)), capture_output=True, check=False)
+    if coded.returncode != 0:
+        raise OSError(f"{path}: not written: {coded.stderr.decode(errors='replace').strip()}")
 
 
 def film(options: argparse.Namespace) -> list[Path]:

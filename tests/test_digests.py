@@ -70,6 +70,9 @@ FLAGS = {
     "critic_hidden": "critic.hidden-sizes",
     "critic_target": "critic.target",
     "tau": "critic.tau",
+    "critic_rate": "critic.learning-rate",
+    "policy_rate": "policy.learning-rate",
+    "temperature_rate": "temperature.learning-rate",
     "atoms": "critic.num-atoms",
     "support": "critic.support",
     "v_min": "critic.v-min",
@@ -99,13 +102,15 @@ Given = dict[str, Any]
 SIZES = {"zero_init": "false", "hidden": 8, "embedding": "16,8", "critic_hidden": "16,16", "capacity": 256, "batch": 16}
 TINY: Given = {"steps": 400, "warmup": 40, "starts": 72, "log": 40, "evaluate": 200, "episodes": 2}
 TINY |= SIZES | {"env": "lsp/PointMass-v0", "env_kwargs": '{"max_episode_steps": 17}', "protocols": "sampled"}
+EARLIER: Given = {"utd": 1, "critic_rate": 3e-4, "policy_rate": 3e-4, "temperature_rate": 3e-4}
+"""What the distributed agents had when their digests were recorded."""
 REACHER = {"agent": "hindsight", "env": "lsp/Reacher2D-v0"}
 ANT: Given = {"agent": "distributed_prioritized", "env": "lsp/RllabAnt-v0", "env_kwargs": '{"max_episode_steps": 60}'}
 ANT |= {"steps": 800, "warmup": 400, "starts": 400, "log": 80, "evaluate": 400, "episodes": 2}
-ANT |= {"capacity": 2000, "utd": 1}
+ANT |= {"capacity": 2000} | EARLIER
 STUDY = {"preset": "dissertation"}
 TWO: Given = {"layers": 2, "layer_steps": "120,280", "critic_warmup": 20}
-SIDE_BY_SIDE = {"agent": "distributed_prioritized", "executors": 3, "block": 2, "utd": 1}
+SIDE_BY_SIDE = {"agent": "distributed_prioritized", "executors": 3, "block": 2} | EARLIER
 CATEGORICAL = {"agent": "categorical", "atoms": 21}
 HALF: Given = {"steps": 200, "layer_steps": "120,80"}
 WHOLE = {"steps": TINY["steps"]}
@@ -124,7 +129,9 @@ class Case(NamedTuple):
 def _agents() -> dict[str, Case]:
     """Every agent as both presets have it."""
     flags = {name: REACHER if name == "hindsight" else {"agent": name} for name in AGENTS}
-    modern = {name: Case(given | {"protocols": "sampled,mode", "utd": 1}) for name, given in flags.items()}
+    modern = {name: Case(given | {"protocols": "sampled,mode"}) for name, given in flags.items()}
+    for name in ("distributed", "distributed_prioritized"):
+        modern[name] = Case(modern[name].flags | EARLIER)
     study = STUDY | {"protocols": "fixed_latent"}
     return modern | {f"{name}, study": Case(study | given) for name, given in flags.items()}
 
@@ -139,7 +146,7 @@ CASES = _agents() | {
     "on layers": Case({"agent": "prioritized"}, below="two layers"),
     "on layers, study": Case(STUDY, below="two layers, study"),
     "seeds": Case({"seeds": 3}),
-    "seeds, prioritized": Case({"seeds": 3, "agent": "distributed_prioritized", "executors": 2, "utd": 1}),
+    "seeds, prioritized": Case({"seeds": 3, "agent": "distributed_prioritized", "executors": 2} | EARLIER),
     "seeds, two layers": Case({"seeds": 3} | TWO),
     "pipelined": Case(SIDE_BY_SIDE | {"mode": "sync_pipelined", "exploration": 3, "utd": 0.5}),
     "n-step": Case({"n_step": 5, "block": 4, "norm_rewards": "true", "env": "Hopper-v5"}),

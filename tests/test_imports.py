@@ -29,7 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "executors": (*LEARNING, "storage", "envs"),
     "training": COLLECTING,
     "report": (*COLLECTING, "training", "commands"),
-    "grid": ("config", "storage", "executors", "commands", "cli"),
+    "grid": ("config", "storage", "executors", "commands", "cli", "report"),
     **dict.fromkeys(("", "cli", "dispatch", "run", "export", "video", "api"), ("",)),
 }
 FOR_TYPE_CHECKING_ONLY = {"types": ("config",)}

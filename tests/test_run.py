@@ -143,12 +143,11 @@ def test_a_bug_is_not_hidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         run.main([])
 
 
-def test_a_run_that_cannot_learn_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(session, "start", outcome_as(Ending(True, []), []))
-    run.main(["--steps=5_000"])
-    assert "lsp: note: --steps=5000 ends before --learning-starts=5000" in capsys.readouterr().out
-    run.main(["--steps=5_001"])
-    assert "note" not in capsys.readouterr().out
+def test_the_next_commands_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    for outcome in (Ending(True, []), Ending(False, [])):
+        monkeypatch.setattr(session, "start", outcome_as(outcome, []))
+        run.main(["--name=my run"])
+        assert "    python -m lsp.report 'runs/my run'  # " in capsys.readouterr().out
 
 
 def test_default_names(folder: Path) -> None:
@@ -163,8 +162,9 @@ def test_dry_run_prints_what_would_run(folder: Path, capsys: pytest.CaptureFixtu
     line = [*TINY.split(), "--preset=dissertation", '--env-kwargs={"max_episode_steps": 9}']
     assert run.main([*line, "--dry-run", "--name=x"]) == 0
     out = capsys.readouterr().out
-    assert "# would write to runs/x\n" in out
-    assert "# replay of 400 transitions: 0.00 GB; " in out
+    assert "# environment  lsp/PointMass-v0: 4 observations, 2 actions\n" in out
+    assert "# replay       400 transitions, 0.02 MB\n# folder       runs/x\n" in out
+    assert " GB are free\n" in out
     flags = [text for text in out.splitlines() if not text.startswith("#")]
     assert cli.parse(shlex.split(" ".join(flags))).config == cli.parse(line).config
     assert list(folder.iterdir()) == []
@@ -206,6 +206,17 @@ def test_a_run_and_its_continuation(folder: Path, capsys: pytest.CaptureFixture[
     assert (document["seed"], document["critic.hidden_sizes"]) == (5, [8, 8])
     assert [record["step"] for record in metrics.read(Path("runs/a/metrics.jsonl"))] == [100, 200, 300]
     assert [record["step"] for record in metrics.read(Path("runs/a/eval.jsonl"))] == [300]
+    capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert run.main(["--resume=runs/a", "--log-every=50"]) == 0
+    out, err = capsys.readouterr()
+    assert err == (
+        "runs/a is finished, at step 300 of 300; to go further:\n  python -m lsp.run --resume=runs/a --steps=600\n"
+    )
+    assert out.startswith("lsp: finished: runs/a\n  last evaluation, step 300: mode policy returns ")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert run.main(["--resume=runs/a", "--steps=200"]) == 2
+    assert error_of(capsys) == "--steps=200: the run stands at step 300; to go further, more, such as --steps=600"
     assert run.main(["--resume=runs/a", "--seed=6"]) == 2
     assert "--seed cannot change" in error_of(capsys)
     assert run.main(["--resume=runs/a", "--steps=400"]) == 0

@@ -91,6 +91,11 @@ class Config(stages.LayersConfig):
     goals: GoalsConfig = field(default_factory=GoalsConfig)
     executors: ExecutorsConfig = field(default_factory=ExecutorsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    truncate_stuck: Natural = 0
+    """Steps in one place after which an episode of training ends, at least 100: truncated as by a time limit, so that
+    targets bootstrap, and begun again. Place is the position where info says one (within 0.3 m), else the observation
+    (within 0.01 of every number). Evaluation goes on. 0: off. For bodies that fall and lie; not where standing is
+    right."""
     log_every: Count = 1_000
     """Environment steps between two lines of metrics."""
     track: tuple[Literal["none", "tensorboard", "trackio", "wandb"], ...] = ("none",)
@@ -147,6 +152,10 @@ def dissertation(config: Config) -> Config:
     )
 
 
+LATER = {"critic.huber_delta": 1.0, "truncate_stuck": 0}
+"""Fields that runs of earlier versions do not have, and the values under which those ran."""
+
+
 def validate(config: Config) -> Config:
     """`config`, every value of its field's type. Raises ConfigError, naming the first value that cannot run and why."""
     config = stages.resolve(from_dict(to_dict(config)))
@@ -176,6 +185,8 @@ def _relations(config: Config) -> Iterator[tuple[str, bool, str]]:
     yield "learning_starts", config.learning_starts >= first, f"at least {first}, {why}"
     single = config.n_step == 1 or own_goals
     yield "n_step", single, "1 with --goals.kind=hindsight, which relabels single steps"
+    rule = f"0, or at least {executors.STILL_STEPS}, the fewest steps in one place that count as motionless"
+    yield "truncate_stuck", config.truncate_stuck == 0 or config.truncate_stuck >= executors.STILL_STEPS, rule
     env_reward = set(config.layer_rewards) == {"env"}
     yield "layer_rewards", env_reward or own_goals, "env with --goals.kind=hindsight, which recomputes rewards"
     has_baseline = config.policy.gradient == "pathwise" or config.critic.value_network
@@ -204,8 +215,11 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Inverse of `to_dict`; values may also be text, as on the command line. Raises ConfigError."""
-    known = schema.kinds(Config)
+    """Inverse of `to_dict`; values may also be text, as on the command line, and those of `LATER` be missing.
+
+    Raises ConfigError.
+    """
+    values, known = LATER | dict(values), schema.kinds(Config)
     for problem, names in (("unknown", values.keys() - known.keys()), ("missing", known.keys() - values.keys())):
         if names:
             raise ConfigError(f"configuration of another version of lsp? {problem} fields: {', '.join(sorted(names))}")

@@ -8,6 +8,8 @@ from lsp.config.schema import AtLeastOne, Count, Natural, Positive
 
 QUEUED = 5_000
 """Transitions that --executors.queue=as-coded holds back."""
+STILL_STEPS = 100
+"""Steps that a body must stay in one place to count as motionless (`lsp.executors.stillness`)."""
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,15 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     return converted
 
 
+def describe(kind: Any) -> str:
+    """What a field of the type `kind` may hold, in words: what `convert` accepts."""
+    base, *rules = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    if get_origin(base) is tuple:
+        return f"one or more, separated by commas, each {describe(get_args(base)[0])}"
+    choices = tuple(_BOOLEANS) if base is bool else get_args(base)
+    return one_of(choices) if choices else (rules[0] if rules else _PLAIN[base]).text
+
+
 def whole(text: str) -> int:
     """The whole number that `text` writes: 1000000, 1_000_000, 1e6, 1000k or 1M.
 

@@ -3,17 +3,21 @@
 All fall and are observed as `lsp.envs.rllab_ant` says; observations are dictionaries, as goal environments have them.
 """
 
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from gymnasium.spaces import Box, Dict
 
-from lsp.envs import goals
+from lsp.envs import drawing, goals
 from lsp.envs.rllab_ant import NUM_POSITIONS, NUM_VELOCITIES, OBSERVATION_DIM, TORSO, RllabAntEnv
 
 PLACE_RADIUS, PLACES = 0.5, (1.0, 5.0)  # meters; how far from the start goals are
 VELOCITY_RADIUS, SPEEDS = 0.3, (0.0, 1.5)  # meters per second
+OVERVIEW = {"lookat": np.array([0.0, 0.0, 0.0]), "distance": 14.0, "elevation": -55.0, "azimuth": 90.0}
+"""A camera that sees all places where goals are, x to the right."""
+ARROW_HEIGHT = 0.9  # meters above the ground
 
 
 class AntGoalEnv(RllabAntEnv):
@@ -63,6 +67,14 @@ class AntGoalEnv(RllabAntEnv):
         own_reward = info.get("own_reward", 0.0) if isinstance(info, dict) else 0.0
         return self.rules.reward(achieved_goal, desired_goal, own_reward)
 
+    def _met(self) -> bool:
+        return float(goals.distance(self.achieved(), self.goal)) <= self.radius
+
+    def _arrow(self, velocity: np.ndarray, seconds: float = 1.0) -> dict[str, Any]:
+        """A marker above the ant that shows a velocity f[2] as goal: the way that it makes in so many seconds."""
+        start = *self.data.qpos[:2], ARROW_HEIGHT
+        return drawing.goal_arrow(start, seconds * velocity, self._met())
+
     def _with_goals(self, observation: np.ndarray) -> dict[str, np.ndarray]:
         return {"observation": observation, "achieved_goal": self.achieved(), "desired_goal": self.goal.copy()}
 
@@ -82,6 +94,7 @@ class RllabAntGoalEnv(AntGoalEnv):
     """
 
     rules = goals.Rules(partial(goals.bonus, radius=PLACE_RADIUS), goals.never)
+    camera: ClassVar[dict[str, Any]] = OVERVIEW
 
     def __init__(self, render_mode: str | None = None, **renderer: Any) -> None:
         """`renderer` holds `MujocoEnv`'s options."""
@@ -94,6 +107,10 @@ class RllabAntGoalEnv(AntGoalEnv):
     def choose_goal(self) -> np.ndarray:
         """A place around the start."""
         return self._in_ring(PLACES)
+
+    def markers(self) -> Iterator[dict[str, Any]]:
+        """The place."""
+        yield drawing.goal_disc(self.goal, self.radius, self._met())
 
 
 class RllabAntVelocityEnv(AntGoalEnv):
@@ -116,6 +133,10 @@ class RllabAntVelocityEnv(AntGoalEnv):
     def choose_goal(self) -> np.ndarray:
         """A velocity in any direction."""
         return self._in_ring(SPEEDS)
+
+    def markers(self) -> Iterator[dict[str, Any]]:
+        """The velocity."""
+        yield self._arrow(self.goal)
 
 
 def augmented(achieved: Any, goal: Any, env_reward: Any, *, kind: str, radius: float) -> Any:
@@ -168,6 +189,13 @@ class RllabAntStudyEnv(AntGoalEnv):
         goal = self.data.qpos.copy()
         goal[:2] += self.np_random.uniform((0.0, -10.0), (60.0, 10.0))
         return goal
+
+    def markers(self) -> Iterator[dict[str, Any]]:
+        """Of the goal what can be drawn: the torso's place, or the velocity that it should have."""
+        if self.kind == "position":
+            yield drawing.goal_disc(self.goal[:2], self.radius, self._met())
+        else:
+            yield self._arrow(self.goal[:2], seconds=0.1)
 
     def step_reward(self, achieved: np.ndarray, own_reward: float) -> float:
         """The ant's own."""

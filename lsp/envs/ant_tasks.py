@@ -7,11 +7,12 @@ appends its goal. Goals, radius and width of corridors are those of the released
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
 
+from lsp.envs import drawing
 from lsp.envs.rllab_ant import OBSERVATION_DIM, TORSO, RllabAntEnv
 
 GOALS = ((6.0, -6.0), (6.0, 6.0), (12.0, 0.0))  # meters
@@ -22,6 +23,9 @@ OUTLINE = (
     (-2, -2), (4, -2), (4, -8), (8, -8), (8, -2), (14, -2), (14, 2), (8, 2), (8, 8), (4, 8), (4, 2), (-2, 2),
 )  # fmt: skip
 WALL_HEIGHT, WALL_THICKNESS = 1.0, 0.5
+WALL_COLOR = (0.23, 0.32, 0.45, 1)
+OVERVIEW = {"lookat": np.array([6.0, 0.0, 0.0]), "distance": 22.5, "elevation": -90.0, "azimuth": 90.0}
+"""A camera above the middle of the maze that sees all of it, x to the right."""
 
 
 class MultiDirectionAntEnv(RllabAntEnv):
@@ -45,13 +49,14 @@ class CrossMazeAntEnv(RllabAntEnv):
     """
 
     observation_dim: ClassVar[int] = OBSERVATION_DIM + 2
+    camera: ClassVar[dict[str, Any]] = OVERVIEW
 
     def _furnish(self, spec: mujoco.MjSpec) -> None:
         spec.nuserdata = 2  # the goal: MuJoCo's own state holds it, so that it is saved and restored with the rest
         for position, size in walls():
             spec.worldbody.add_geom(
                 type=mujoco.mjtGeom.mjGEOM_BOX, pos=position, size=size, contype=1, conaffinity=1, condim=3,
-                rgba=(0.6, 0.6, 0.6, 1),
+                rgba=WALL_COLOR,
             )  # fmt: skip
 
     def reset_model(self) -> np.ndarray:
@@ -68,6 +73,11 @@ class CrossMazeAntEnv(RllabAntEnv):
         reached = distance < GOAL_RADIUS
         info |= {"goal_distance": distance, "success": float(reached)}
         return observation, GOAL_REWARD * reached, fell or reached, truncated, info
+
+    def markers(self) -> Iterator[dict[str, Any]]:
+        """The goal, within which the task is met."""
+        met = math.dist(self.data.qpos[:2], self.data.userdata) < GOAL_RADIUS
+        yield drawing.goal_disc(self.data.userdata, GOAL_RADIUS, met)
 
     def _observe(self, forces: np.ndarray) -> np.ndarray:
         return np.concatenate((super()._observe(forces), self.data.userdata))

@@ -18,9 +18,7 @@ REACH = (0.2, 0.95)  # meters from the shoulder where goals are
 OBSERVATION_DIM, GOAL_DIM = 8, 2
 PIXELS, VIEW = 256, 1.1  # of a frame; meters from its middle to its edges
 THICKNESS = 0.035  # meters, half of a link's
-PAPER, FLOOR, GOAL, MET, LINKS, JOINTS = (
-    (250, 250, 248), (238, 239, 236), (214, 96, 77), (77, 160, 93), (58, 88, 128), (30, 48, 76)
-)  # fmt: skip
+PAPER, FLOOR, LINKS, JOINTS = (250, 250, 248), (238, 239, 236), (58, 88, 128), (30, 48, 76)
 
 
 def fingertip(angles: np.ndarray) -> np.ndarray:
@@ -100,7 +98,7 @@ class Reacher2DEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             (drawing.disc(positions, shoulder, REACH[0]), PAPER),
             (drawing.rod(positions, shoulder, elbow, THICKNESS), LINKS),
             (drawing.rod(positions, elbow, hand, THICKNESS), LINKS),
-            (drawing.disc(positions, self.goal, RADIUS), MET if met else GOAL),
+            (drawing.disc(positions, self.goal, RADIUS), drawing.MET if met else drawing.GOAL),
             *((drawing.disc(positions, joint, 0.6 * THICKNESS), JOINTS) for joint in (shoulder, elbow)),
             (drawing.disc(positions, hand, 0.4 * THICKNESS), PAPER),
         ]

@@ -6,7 +6,7 @@ control.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import mujoco
@@ -27,6 +27,12 @@ TORSO = 1  # body 0 is the world
 NUM_POSITIONS, NUM_VELOCITIES, NUM_FORCES = 15, 14, 84
 OBSERVATION_DIM = NUM_POSITIONS + NUM_VELOCITIES + NUM_FORCES + 9 + 3
 
+CHASE = {"distance": 4.5, "elevation": -30.0, "azimuth": 90.0}
+"""A camera beside the ant, in m and degrees: it sees x to the right, and the ground up to some 20 m."""
+EYE_LEVEL = 0.4  # meters, of the point that it looks at
+SQUARES = (0.44, 0.48, 0.52), (0.52, 0.56, 0.60)  # their two colors
+SQUARE = 2.0  # meters, side of one
+
 
 class RllabAntEnv(MujocoEnv):
     """A four-legged robot that should run along x. Registered as `lsp/RllabAnt-v0`, with a time limit of 1000 steps.
@@ -39,7 +45,9 @@ class RllabAntEnv(MujocoEnv):
     Reward: x velocity of the center of mass in m/s - 0.005 |a|^2 - 0.0005 |clipped contact forces|^2 + 0.05.
     Terminates when the torso's height leaves [0.2, 1.0] m or the state is not finite.
 
-    `info` of a step: `x_velocity` in m/s (center of mass), `x_position` in m (torso) and the four reward terms.
+    `info` of a step: `x_velocity` in m/s (center of mass); `x_position` and `y_position` in m (torso); `torso_up`, the
+    vertical part of the torso's own upward axis, 1 - 2 (x^2 + y^2) of its unit quaternion (w, x, y, z): 1 upright, -1
+    on its back; and the four reward terms.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium declares it without ClassVar
@@ -48,6 +56,8 @@ class RllabAntEnv(MujocoEnv):
     }
 
     observation_dim: ClassVar[int] = OBSERVATION_DIM
+    camera: ClassVar[dict[str, Any]] = CHASE
+    """Where pictures are taken from, as attributes of an `MjvCamera`; with "lookat" it stays there."""
 
     def __init__(self, render_mode: str | None = None, **renderer: Any) -> None:
         """Build the model; `renderer` holds `MujocoEnv`'s options, such as width and height in pixels."""
@@ -56,9 +66,24 @@ class RllabAntEnv(MujocoEnv):
             frame_skip=1,
             observation_space=Box(-np.inf, np.inf, (self.observation_dim,), np.float64),
             render_mode=render_mode,
-            default_camera_config=renderer.pop("default_camera_config", {"distance": 4.0}),
+            default_camera_config=renderer.pop("default_camera_config", self.camera),
             **renderer,
         )
+
+    def render(self) -> Any:
+        """What `MujocoEnv` draws, and `markers`; camera and light go with the ant unless the camera has its place."""
+        if self.render_mode is not None:
+            viewer = self.mujoco_renderer._get_viewer(self.render_mode)
+            if "lookat" not in (self.mujoco_renderer.default_cam_config or {}):
+                viewer.cam.lookat[:] = *self.data.qpos[:2], EYE_LEVEL
+                self.data.light_xpos[:, :2] = self.data.qpos[:2]  # where there are shadows
+            for marker in self.markers():
+                viewer.add_marker(**marker)
+        return super().render()
+
+    def markers(self) -> Iterable[dict[str, Any]]:
+        """What to draw beside the model: type, pos, size, rgba, mat of a geom each. Nothing of it is ever touched."""
+        return ()
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         model = load_model(self.fullpath, self._furnish)
@@ -92,6 +117,8 @@ class RllabAntEnv(MujocoEnv):
         info = {
             "x_velocity": float(data.subtree_linvel[TORSO, 0]),
             "x_position": float(data.qpos[0]),
+            "y_position": float(data.qpos[1]),
+            "torso_up": float(data.xmat[TORSO, 8]),
             "reward_forward": forward,
             "reward_ctrl": control,
             "reward_contact": contact,
@@ -141,4 +168,17 @@ def load_model(path: str, furnish: Callable[[mujoco.MjSpec], None]) -> mujoco.Mj
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     for geom in spec.geoms:
         geom.solimp[:3] = (0.8, 0.8, 0.01)
+    _paint(spec)
     return spec.compile()
+
+
+def _paint(spec: mujoco.MjSpec) -> None:
+    """A floor without end in colors that tire no eye; Gymnasium's is a black and white mirror of 80 m.
+
+    Physics does not see them: to it every plane is without end.
+    """
+    checkers, ground, floor = spec.texture("texplane"), spec.material("MatPlane"), spec.geom("floor")
+    checkers.rgb1, checkers.rgb2 = SQUARES
+    ground.reflectance, ground.specular, ground.shininess = 0.0, 0.0, 0.0
+    ground.texuniform, ground.texrepeat = True, (1 / SQUARE, 1 / SQUARE)
+    floor.size, floor.rgba = (0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)

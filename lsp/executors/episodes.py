@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lsp.executors.stillness import POSITION, Stillness
 from lsp.types import Episode
 
 SUCCESS = "is_success"
@@ -49,14 +50,24 @@ class EpisodeMeter:
         self._terms: dict[str, list[float]] = {}  # sum of each term, and how many steps said it
         self._success: float | None = None
         self._layer_total: float | None = None
+        self._stillness = Stillness()
 
-    def add(self, reward: float, info: Mapping[Any, Any], layer_reward: float | None = None) -> None:
+    @property
+    def still_steps(self) -> int:
+        """Steps up to now that the body has stayed in one place (`lsp.executors.stillness`)."""
+        return self._stillness.steps
+
+    def add(
+        self, reward: float, info: Mapping[Any, Any], observation: np.ndarray, layer_reward: float | None = None
+    ) -> None:
         """Count one step; of `info`, the numbers, and whether the task is met now.
 
-        `reward` is the environment's own, `layer_reward` that of `--layer-rewards`, where it is another.
+        `reward` is the environment's own, `layer_reward` that of `--layer-rewards`, where it is another; `observation`
+        f[S] what the step led to.
         """
         self._total += reward
         self._length += 1
+        self._stillness.add([number_of(info.get(name)) for name in POSITION], observation)
         if layer_reward is not None and self._length == 1:
             self._layer_total = layer_reward
         elif layer_reward is not None and self._layer_total is not None:
@@ -76,28 +87,34 @@ class EpisodeMeter:
         """In the rest of this episode steps are rewarded in another way, so that their sum would mean nothing."""
         self._layer_total = None
 
-    def finish(self, terminated: bool) -> Episode:
-        """The episode, and begin the next."""
+    def finish(self, terminated: bool, stuck: bool | None = None) -> Episode:
+        """The episode, and begin the next; `stuck` as of `Episode`."""
         means = {name: total / steps for name, (total, steps) in self._terms.items()}
-        episode = Episode(self._total, self._length, terminated, means, self._success, self._layer_total)
+        motionless = self._stillness.finish() / self._length
+        episode = Episode(
+            self._total, self._length, terminated, means, self._success, self._layer_total, motionless, stuck
+        )
         self._total, self._length, self._terms, self._success, self._layer_total = 0.0, 0, {}, None, None
         return episode
 
     def get_state(self) -> list[Any]:
         """The totals as JSON values."""
         terms = {name: list(term) for name, term in self._terms.items()}
-        return [self._total, self._length, terms, self._success, self._layer_total]
+        return [self._total, self._length, terms, self._success, self._layer_total, self._stillness.get_state()]
 
     def set_state(self, state: Sequence[Any]) -> None:
         """Continue from `get_state`'s result."""
-        self._total, self._length, terms, self._success, self._layer_total = state
+        self._total, self._length, terms, self._success, self._layer_total, *stillness = state
         self._terms = {name: list(term) for name, term in terms.items()}
+        if stillness:  # checkpoints of earlier versions have none
+            self._stillness.set_state(*stillness)
 
 
 def summarize(episodes: Sequence[Episode], says_success: bool = False) -> dict[str, float]:
     """Means over episodes for a line of metrics: return, length, terminations, share of successes, `info` terms.
 
-    A term that none of them has is absent. `says_success`: as of `successes`.
+    `motionless` is the share of all their steps, and `stuck` counts those that `--truncate-stuck` ended. A term that
+    none of them has is absent. `says_success`: as of `successes`.
     """
     if not episodes:
         return {}
@@ -108,6 +125,11 @@ def summarize(episodes: Sequence[Episode], says_success: bool = False) -> dict[s
     }
     if met := successes(episodes, says_success):
         summary["success"] = np.mean(met)
+    if known := [(episode.motionless, episode.length) for episode in episodes if episode.motionless is not None]:
+        shares, lengths = zip(*known, strict=True)
+        summary["motionless"] = np.average(shares, weights=lengths)
+    if any(episode.stuck is not None for episode in episodes):
+        summary["stuck"] = np.sum([episode.stuck is True for episode in episodes])
     layer_returns = [episode.layer_return for episode in episodes if episode.layer_return is not None]
     if layer_returns:
         summary["layer_return"] = np.mean(layer_returns)
@@ -119,6 +141,7 @@ def summarize(episodes: Sequence[Episode], says_success: bool = False) -> dict[s
 def record_of(episodes: Sequence[Episode], says_success: bool = False) -> dict[str, Any]:
     """An evaluation's record: the mean return, and of every episode return, length, termination, success, `info` terms.
 
+    `motionless` is the share of motionless steps in each, [0, 1] (`lsp.executors.stillness`).
     None in the list of an `info` term: that episode never said it. A term that no episode said is absent.
     """
     record: dict[str, Any] = {
@@ -129,6 +152,8 @@ def record_of(episodes: Sequence[Episode], says_success: bool = False) -> dict[s
     }
     if met := successes(episodes, says_success):
         record["success"] = met
+    if any(episode.motionless is not None for episode in episodes):
+        record["motionless"] = [episode.motionless for episode in episodes]
     return record | {f"info/{name}": [episode.info.get(name) for episode in episodes] for name in _terms_of(episodes)}
 
 

@@ -39,7 +39,15 @@ def new_episode(spec: EnvSpec, steps: int) -> dict[str, Any]:
 class Executor:
     """Steps one environment: n-step transitions, discounted return, totals of the episode."""
 
-    def __init__(self, env: envs.BoxEnv, seed: int, gamma: float, n_step: int, reward: str = OWN) -> None:
+    def __init__(
+        self,
+        env: envs.BoxEnv,
+        seed: int,
+        gamma: float,
+        n_step: int,
+        reward: str = OWN,
+        truncate_stuck: int = 0,
+    ) -> None:
         """Take over `env` (closed with this object).
 
         Args:
@@ -48,6 +56,7 @@ class Executor:
           gamma: discount per step.
           n_step: steps summed into one transition.
           reward: what transitions are rewarded with, as `lsp.envs.rewards` reads it. Episodes' returns are raw ones.
+          truncate_stuck: steps in one place after which an episode is truncated; 0: never.
 
         Raises:
           ConfigError: a reward that cannot be read or imported.
@@ -55,7 +64,7 @@ class Executor:
         self.env = env
         self.spec = envs.spec_of(env)
         self.observation = np.zeros(self.spec.observation_dim, np.float32)
-        self._seed, self._gamma = seed, gamma
+        self._seed, self._gamma, self._truncate_stuck = seed, gamma, truncate_stuck
         self._steps = 0  # over all episodes
         self._layout = Layout.of(self.spec)
         self._returns = NStepReturns(n_step, self._layout)
@@ -101,13 +110,14 @@ class Executor:
         if isinstance(self.env, envs.GoalBoxEnv):
             row[layout.outcome] = self.env.outcome
             row[layout.beside] = self.env.beside
-        ended = terminated or truncated
+        self._meter.add(env_reward, info, observation, layer_reward)
+        stuck = self._is_stuck() and not (terminated or truncated)
+        ended = terminated or truncated or stuck
         self._returns.push(row, ended)
         self._discounted_return = self._gamma * self._discounted_return + reward
-        self._meter.add(env_reward, info, layer_reward)
         self.observation = observation
         packed, discounted_return = self._returns.pop(), self._discounted_return  # before the episode's end clears it
-        return StepResult(packed, discounted_return, self._end_episode(terminated) if ended else None)
+        return StepResult(packed, discounted_return, self._end_episode(terminated, stuck) if ended else None)
 
     def _layer_reward(
         self, reward: rewards.LayerReward, env_reward: float, action: np.ndarray, after: np.ndarray, info: Any
@@ -118,10 +128,13 @@ class Executor:
             where = f"at step {self.env.episode_steps} of an episode of {self.env.name}"
             raise envs.EnvironmentFault(f"layer reward {reward.text}: {error}, {where}") from error
 
-    def _end_episode(self, terminated: bool) -> Episode:
+    def _is_stuck(self) -> bool:
+        return 0 < self._truncate_stuck <= self._meter.still_steps
+
+    def _end_episode(self, terminated: bool, stuck: bool) -> Episode:
         self._discounted_return = 0.0
         self.observation, _ = self.env.reset()
-        return self._meter.finish(terminated)
+        return self._meter.finish(terminated, stuck if self._truncate_stuck else None)
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to continue; the environment's own part only where it can be restored exactly."""

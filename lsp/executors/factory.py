@@ -32,7 +32,8 @@ class ExecutorMaker:
             seed = int(np.random.SeedSequence((seed, incarnation)).generate_state(1)[0])
         reward = stages.reward_of(self.config, self.stage)
         env = envs.make_seeded(self.config, seed) if env is None else env
-        return Executor(env, seed, self.config.gamma, self.config.n_step, reward)
+        config = self.config
+        return Executor(env, seed, config.gamma, config.n_step, reward, config.truncate_stuck)
 
 
 def make(

@@ -84,6 +84,7 @@ def _complete(folder: Path, run: GridRun, working_dir: str) -> tuple[int, str]:
 def _run(flags: list[str], log: Path) -> int:
     """`lsp.run` in a process of its own, which a cancelled task makes write a checkpoint."""
     line = [sys.executable, "-m", "lsp.run", *flags]
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream, subprocess.Popen(line, stdout=stream, stderr=subprocess.STDOUT) as process:
         try:
             while process.poll() is None:

@@ -22,6 +22,12 @@ except Exception as error:
     print(error)
     raise SystemExit(3)
 """
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+END_WITH_PARENT = f"""
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, signal.SIGTERM)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 Runner = Callable[[list[str]], int]  # flags of `lsp.run` to its exit status
 
 
@@ -46,32 +52,61 @@ def check_platform() -> None:
 
 def run_all(grid: Grid, runner: Runner) -> list[int]:
     """Complete every run in turn, up to an interrupt; returns their exit statuses. Raises ConfigError."""
-    statuses: list[int] = []
+    ends: list[GridRunEnd] = []
     for number, run in enumerate(grid.runs, start=1):
         print(f"lsp: {number} of {len(grid.runs)}: {run.name}", flush=True)
-        end = complete(grid.folder, run, runner)
+        ends.append(end := complete(grid.folder, run, runner))
         if not end.ran:
             print("lsp: done before")
-        statuses.append(end.status)
         if end.status == INTERRUPTED:
             break
-    return statuses
+    if not any(end.ran for end in ends):
+        print("lsp: nothing was left to do; to go further, the same command with more --steps")
+    return [end.status for end in ends]
 
 
-def complete(folder: Path, run: GridRun, runner: Runner) -> GridRunEnd:
-    """Start a run, resume it, or leave it alone where it is done. Raises ConfigError."""
+class Standing(NamedTuple):
+    """How far a run is, by its folder."""
+
+    present: list[Path]  # folders of its seeds that have been started; of a single run its own
+    failed: bool  # whether one of them has failed and was left out
+    step: int  # of the newest checkpoint, of several seeds the smallest; 0: a seed has none, so it starts again
+    done: bool
+
+
+def standing(folder: Path, run: GridRun) -> Standing:
+    """How far a run of a grid in `folder` is. Raises ConfigError."""
     target = folder / run.name
     of_seeds = [path.parent for path in target.glob("seed_*/config.json")]
     present = [path for path in of_seeds or [target] if (path / "config.json").exists()]
     alive = [path for path in present if "failed" not in read_document(path)]
-    steps = [checkpoint.steps(path / "checkpoints") for path in alive]
-    if present and all(found and found[-1] >= run.steps for found in steps):
-        return GridRunEnd(0 if len(alive) == len(present) else FAULT, ran=False)
-    if steps and all(steps):
+    found = [checkpoint.steps(path / "checkpoints") for path in alive]
+    done = bool(present) and all(_is_done(path, steps, run.steps) for path, steps in zip(alive, found, strict=True))
+    newest = min((max(steps, default=0) for steps in found), default=0)
+    return Standing(present, len(alive) < len(present), newest, done)
+
+
+def complete(folder: Path, run: GridRun, runner: Runner) -> GridRunEnd:
+    """Start a run, resume it, or leave it alone where it is done. Raises ConfigError."""
+    target, now = folder / run.name, standing(folder, run)
+    if now.done:
+        return GridRunEnd(FAULT if now.failed else 0, ran=False)
+    if now.step:
         return GridRunEnd(runner([f"--resume={target}", f"--steps={run.steps}"]))
     if target.exists():  # ended before its first checkpoint
-        _remove(target, present)
-    return GridRunEnd(runner([*run.flags, f"--runs-dir={folder}", f"--name={run.name}"]))
+        _remove(target, now.present)
+    return GridRunEnd(runner([*run.flags, f"--runs-dir={target.parent}", f"--name={target.name}"]))
+
+
+def _is_done(path: Path, found: Sequence[int], steps: int) -> bool:
+    """Whether a run has a checkpoint of its end, and was not stopped in what comes after the last step."""
+    if not found or found[-1] < steps:
+        return False
+    try:
+        left = checkpoint.peek(path / "checkpoints" / str(found[-1]), "due", "warm_up_left")
+    except checkpoint.CheckpointError:  # which the run will say
+        return False
+    return not any(left.values())
 
 
 def _remove(target: Path, present: Sequence[Path]) -> None:
@@ -81,9 +116,24 @@ def _remove(target: Path, present: Sequence[Path]) -> None:
         shutil.rmtree(target)
 
 
+def line_of(flags: list[str]) -> list[str]:
+    """What starts `lsp.run` with these flags."""
+    return ending_with_parent([sys.executable, "-m", "lsp.run", *flags])
+
+
+def ending_with_parent(line: list[str]) -> list[str]:
+    """A command line for the same program, which gets a SIGTERM when the thread that started it ends, as by kill -9.
+
+    So a run whose grid is killed writes a checkpoint and ends. Else it would continue alone, and the same grid, started
+    again, would find its folder in use. Only Linux can do this; elsewhere it is `line`. The program is started by
+    another that takes its place, for code of ours between fork and exec is unsafe where there are threads.
+    """
+    return [sys.executable, "-S", "-c", END_WITH_PARENT, *line] if sys.platform == "linux" else line
+
+
 def start(flags: list[str]) -> int:
     """`lsp.run` in a process of its own, so that all memory is free again; Ctrl-C reaches it, too."""
-    with subprocess.Popen([sys.executable, "-m", "lsp.run", *flags], env=os.environ) as process:
+    with subprocess.Popen(line_of(flags)) as process:
         while True:
             try:
                 return process.wait()

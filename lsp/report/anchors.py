@@ -60,7 +60,7 @@ PUBLISHED = Anchors(
     ),
     caveat=(
         "Not like for like: network sizes, updates a step and evaluation protocols differ; none has a flow policy. "
-        "These are means over seeds, where this report gives the IQM. TD7 evaluates a saved best policy. Source: "
+        "TD7 evaluates a saved best policy. Source: "
         "per-seed results in the SimbaV2 repository (arXiv 2502.15280); TD7 (arXiv 2306.02451) at second hand."
     ),
     lines={"SAC at 1M": 5105.0, "DroQ at 1M": 5988.0, "CrossQ at 1M": 6980.0},

@@ -1,148 +1,172 @@
-"""Learning curves of a report: a panel for each environment, a line with a band for each group of seeds."""
+"""Learning curves of a report: a panel for each environment, a line with a band for each group of seeds.
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+Groups that share a past until some of them grow a layer are shown from shortly before: what they share once, in gray,
+and beside it, in a panel of its own, by how much each differs from the one that does not grow.
+"""
+
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lsp.report import looks, series, wording
 from lsp.report.anchors import Anchors
 from lsp.report.groups import SeedGroup
-from lsp.report.runs import RunResults
-from lsp.report.statistics import iqm, mean, stratified_bootstrap_interval
+from lsp.report.looks import GRAY
+from lsp.report.looks import save as save
+from lsp.report.series import Curve, Fork, View
+from lsp.report.statistics import MIN_SEEDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which readers with any color vision can tell apart; its yellow is too pale for lines.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-Style = tuple[float, tuple[float, ...]]  # offset, then lengths of dashes and gaps
-STYLES: tuple[Style, ...] = ((0, ()), (0, (5, 2)), (0, (1, 1.2)))  # tell groups apart beyond the colors
-GRAY = "#666666"
-MIN_SEEDS_IQM, MIN_SEEDS_BOOTSTRAP = 4, 3
-RESAMPLES = 2_000
-MAX_REPEATS = 1_000  # more evaluations than there can be at one step
-LEGEND_WIDTH = 65  # characters under one panel
+MAX_COLUMNS = 3
+X_LABELS = {"steps": "environment steps", "updates": "updates", "minutes": "wall-clock minutes, evaluations included"}
+Y_LABELS = {"return": "return", "success": "success rate"}
+DASHES = (0, (4, 2, 1, 2))
 
 
-class Curve(NamedTuple):
-    """What is drawn of a group, at the steps that all its seeds have been evaluated at, [T]."""
+class Entry(NamedTuple):
+    """A group of seeds and how it is drawn."""
 
-    steps: NDArray[np.int64]
-    center: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-def curve(group: SeedGroup) -> Curve:
-    """Mean over seeds, IQM from four on; band: bootstrapped 95 % interval, their range below three."""
-    moments = _moments(group.runs[0])
-    for run in group.runs[1:]:
-        moments = np.intersect1d(moments, _moments(run))
-    steps = moments // MAX_REPEATS
-    returns = np.array([run.returns[np.isin(_moments(run), moments)] for run in group.runs])
-    statistic = iqm if len(returns) >= MIN_SEEDS_IQM else mean
-    center = statistic(returns.T)
-    if len(returns) < MIN_SEEDS_BOOTSTRAP:
-        return Curve(steps, center, returns.min(axis=0), returns.max(axis=0))
-    band = np.array(
-        [stratified_bootstrap_interval(scores[:, None], statistic, resamples=RESAMPLES) for scores in returns.T]
-    ).reshape(-1, 2)
-    return Curve(steps, center, band[:, 0], band[:, 1])
+    group: SeedGroup
+    name: str
+    look: tuple[str, looks.Style]  # groups of one name look the same in all panels
 
 
-def _moments(run: RunResults) -> NDArray[np.int64]:
-    """What tells evaluations apart, [T]: the step, and which it is of those at that step."""
-    return run.steps * MAX_REPEATS + run.repeats
+def draw(
+    groups: Sequence[SeedGroup], protocol: str, anchors: Anchors | None = None, x: str = "steps", y: str | None = None
+) -> "Figure":
+    """The figure: of what `x` and `y` of `series` say; without `y` success rates where there are goals, else returns.
 
+    Matplotlib is imported here, because it takes longer than everything else.
 
-def draw(groups: Sequence[SeedGroup], protocol: str, anchors: Anchors | None = None) -> "Figure":
-    """The figure. Matplotlib is imported here, because it takes longer than everything else."""
+    Raises:
+        ConfigError: a run does not say what is asked for.
+    """
     from matplotlib.figure import Figure
 
-    envs = list(dict.fromkeys(group.env for group in groups))
-    labels = list(dict.fromkeys(group.label for group in groups))
-    columns = min(len(envs), 3)
-    lines = -(-len(envs) // columns)
-    figure = Figure(figsize=(max(7.0, 4.6 * columns), 4.0 * lines + 0.6), layout="constrained")
+    entries = _entries(groups)
+    names = list(dict.fromkeys(entry.name for entry in entries))
+    envs = {env: [entry for entry in entries if entry.group.env == env] for env in dict.fromkeys(g.env for g in groups)}
+    forks = {env: series.fork([entry.group for entry in inside]) for env, inside in envs.items()}
+    views = {env: View(x, series.choose_y([entry.group for entry in inside], y)) for env, inside in envs.items()}
+    count = len(envs) + sum(fork is not None for fork in forks.values())
+    columns = min(count, 2 if any(forks.values()) else MAX_COLUMNS)
+    lines = -(-count // columns)
+    figure = Figure(figsize=(max(7.0, 4.8 * columns), 4.0 * lines + 0.6), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for panel in axes[len(envs) :]:
+    for panel in axes[count:]:
         panel.remove()
-    for panel, env in zip(axes, envs, strict=False):
-        inside = [group for group in groups if group.env == env]
-        for group in inside:
-            _draw_group(panel, group, *_look(labels.index(group.label)))
-        if anchors and anchors.env == env:
+    free = iter(axes)
+    for env, inside in envs.items():
+        fork, view = forks[env], views[env]
+        panel = next(free)
+        title = env if len(names) > 1 else f"{env}: {names[0]}, {_seeds(inside, names[0])}"
+        looks.dress(panel, title, X_LABELS[x], _y_label(inside, view))
+        _draw_groups(panel, inside, fork, view)
+        if anchors and anchors.env == env and view.y == "return":
             _draw_anchors(panel, anchors)
-        _draw_growths(panel, inside)
-        _dress(panel, env, inside)
-    _draw_legend(figure, {label: _seeds(groups, label) for label in labels}, columns, explanation(groups, protocol))
+        if fork is not None:
+            _draw_differences(next(free), inside, fork, view)
+    legend = [f"{name} ({_seeds(entries, name)})" for name in names]
+    looks.add_legend(figure, legend, columns, explanation(groups, protocol, any(forks.values())))
     return figure
 
 
-def save(figure: "Figure", path: Path) -> None:
-    """Write the figure, as its suffix says. Raises OSError; ValueError for a suffix that is no format of figures."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160)
-
-
-def explanation(groups: Sequence[SeedGroup], protocol: str) -> str:
+def explanation(groups: Sequence[SeedGroup], protocol: str, forked: bool = False) -> str:
     """What lines and bands are, for these numbers of seeds."""
     counts = {len(group.runs) for group in groups}
-    several = max(counts) > 1
-    name = protocol.replace("_", " ")
-    if not several:
-        return f"one seed, {name} policy"
-    center = "IQM over seeds" if max(counts) >= MIN_SEEDS_IQM else "mean over seeds"
-    if max(counts) >= MIN_SEEDS_IQM and counts & {2, 3}:
-        center += f" (mean below {MIN_SEEDS_IQM})"
-    band = "95 % bootstrap interval" if max(counts) >= MIN_SEEDS_BOOTSTRAP else "range of the seeds"
-    if max(counts) >= MIN_SEEDS_BOOTSTRAP and 2 in counts:
-        band += " (range of 2 seeds)"
-    return f"line: {center}; band: {band}; thin: each seed; {name} policy"
+    policy = f"{protocol.replace('_', ' ')} policy"
+    if max(counts) == 1:
+        return f"one seed{' each' if len(groups) > 1 else ''}, {policy}"
+    center, band = "mean over seeds", "their range"
+    if max(counts) >= MIN_SEEDS:
+        center, band = "IQM over seeds", "95 % bootstrap interval"
+        if min(counts) < MIN_SEEDS:
+            center, band = f"{center} (mean below {MIN_SEEDS})", f"{band} (range below {MIN_SEEDS})"
+    if not forked:
+        return f"line: {center}; band: {band}; thin: each seed; {policy}"
+    band = "95 % t interval" if max(counts) >= MIN_SEEDS else "range"
+    return (
+        f"line: {center}; thin: each seed; gray: what all share until growth, bit for bit\n"
+        f"right: paired differences, seed by seed; line: their mean; band: their {band}; {policy}"
+    )
 
 
-def _look(index: int) -> tuple[str, Style]:
-    return COLORS[index % len(COLORS)], STYLES[index // len(COLORS) % len(STYLES)]
+def _entries(groups: Sequence[SeedGroup]) -> list[Entry]:
+    names = wording.names(groups)
+    order = list(dict.fromkeys(names))
+    return [Entry(group, name, looks.look(order.index(name))) for group, name in zip(groups, names, strict=True)]
 
 
-def _seeds(groups: Sequence[SeedGroup], label: str) -> str:
-    counts = sorted({len(group.runs) for group in groups if group.label == label})
+def _seeds(entries: Sequence[Entry], name: str) -> str:
+    counts = sorted({len(entry.group.runs) for entry in entries if entry.name == name})
     plural = "s" if counts != [1] else ""
     return f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seed{plural}"
 
 
-def _draw_legend(figure: "Figure", seeds: Mapping[str, str], panels: int, title: str) -> None:
-    from matplotlib.lines import Line2D
-
-    names = [f"{label} ({count})" for label, count in seeds.items()]
-    looks = map(_look, range(len(names)))
-    handles = [Line2D([], [], color=color, linestyle=style, linewidth=2.0) for color, style in looks]
-    fitting = LEGEND_WIDTH * max(panels, 1.5) // (max(map(len, names)) + 6)
-    legend = figure.legend(
-        handles, names, title=title, loc="outside lower center", ncols=int(min(max(fitting, 1), len(names))),
-        frameon=False, fontsize=9.5,
-    )  # fmt: skip
-    legend.get_title().set(fontsize=8.5, color=GRAY)
+def _y_label(entries: Sequence[Entry], view: View) -> str:
+    episodes = sorted({run.episodes for entry in entries for run in entry.group.runs})
+    return f"{Y_LABELS[view.y]} (mean of {' or '.join(map(str, episodes))} episodes)"
 
 
-def _draw_group(panel: "Axes", group: SeedGroup, color: str, style: Style) -> None:
-    line = curve(group)
-    if len(group.runs) > 1:
-        for run in group.runs:
-            panel.plot(run.steps, run.returns, color=color, linewidth=0.6, alpha=0.3)
-        panel.fill_between(line.steps, line.low, line.high, color=color, alpha=0.18, linewidth=0)
-    marker = "o" if len(line.steps) == 1 else None
-    panel.plot(line.steps, line.center, color=color, linestyle=style, linewidth=2.0, marker=marker)
+def _draw_groups(panel: "Axes", entries: Sequence[Entry], fork: Fork | None, view: View) -> None:
+    """Every group; of those of a fork what they share once, and each from there on without a band."""
+    forked = [] if fork is None else [fork.reference, *fork.arms]
+    for entry in entries:
+        line = series.curve(entry.group, view)
+        if any(entry.group is each for each in forked):
+            assert fork is not None
+            _draw_curve(panel, line.where(line.steps >= fork.step), *entry.look, band=False)
+        else:
+            _draw_curve(panel, line, *entry.look)
+    panel.set_xlim(left=0)
+    if fork is not None:
+        shared = series.curve(fork.reference, view)
+        _draw_curve(panel, shared.where(shared.steps <= fork.step), GRAY, looks.STYLES[0])
+        if len(forked) == len(entries):
+            _zoom(panel, shared, fork)
+    if view.y == "success":
+        panel.set_ylim(-0.03, 1.03)
+    _draw_growths(panel, entries, view)
 
 
-def _draw_growths(panel: "Axes", groups: Sequence[SeedGroup]) -> None:
-    for step in sorted({int(step) for group in groups for run in group.runs for step in run.growths}):
-        panel.axvline(step, color=GRAY, linewidth=1.0, linestyle=(0, (4, 2, 1, 2)), zorder=1)
+def _draw_curve(panel: "Axes", line: Curve, color: str, style: looks.Style, band: bool = True) -> None:
+    if len(line.seeds) > 1:
+        panel.plot(line.x, line.seeds.T, color=color, linewidth=0.6, alpha=0.35)
+    if len(line.seeds) > 1 and band:
+        panel.fill_between(line.x, line.low, line.high, color=color, alpha=0.15, linewidth=0)
+    marker = "o" if len(line.x) == 1 else None
+    panel.plot(line.x, line.center, color=color, linestyle=style, linewidth=2.0, marker=marker)
+
+
+def _zoom(panel: "Axes", shared: Curve, fork: Fork) -> None:
+    """Show as much of what is shared as there is after it."""
+    since = 2 * fork.step - shared.steps[-1]
+    if since > 0:
+        panel.set_xlim(left=float(np.interp(since, shared.steps, shared.x)))
+
+
+def _draw_differences(panel: "Axes", entries: Sequence[Entry], fork: Fork, view: View) -> None:
+    reference = next(entry for entry in entries if entry.group is fork.reference)
+    label = f"{Y_LABELS[view.y]} minus that of the same seed"
+    looks.dress(panel, f"difference to {reference.name}", X_LABELS[view.x], label)
+    panel.axhline(0.0, color=reference.look[0], linestyle=reference.look[1], linewidth=2.0)
+    for entry in entries:
+        if any(entry.group is arm for arm in fork.arms):
+            _draw_curve(panel, series.difference(entry.group, fork.reference, fork.step, view), *entry.look)
+    _draw_growths(panel, entries, view)
+
+
+def _draw_growths(panel: "Axes", entries: Sequence[Entry], view: View) -> None:
+    runs = [run for entry in entries for run in entry.group.runs]
+    marks = {int(step): series.along(run, view)[run.steps == step][0] for run in runs for step in run.growths}
+    for _, place in sorted(marks.items()):
+        panel.axvline(place, color=GRAY, linewidth=1.0, linestyle=DASHES, zorder=1)
         panel.annotate(
-            "growth", (step, 1.0), xycoords=panel.get_xaxis_transform(), xytext=(2, -2), textcoords="offset points",
+            "growth", (place, 1.0), xycoords=panel.get_xaxis_transform(), xytext=(2, -2), textcoords="offset points",
             fontsize=8, color=GRAY, va="top",
         )  # fmt: skip
 
@@ -157,24 +181,3 @@ def _draw_anchors(panel: "Axes", anchors: Anchors) -> None:
             textcoords="offset points", fontsize=8, color=GRAY, va="bottom", zorder=5,
         )  # fmt: skip
         text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-
-
-def _dress(panel: "Axes", env: str, groups: Sequence[SeedGroup]) -> None:
-    episodes = sorted({run.episodes for group in groups for run in group.runs})
-    panel.set_title(env, fontsize=11, fontweight="bold")
-    panel.set_xlabel("environment steps")
-    panel.set_ylabel(f"return (mean of {' or '.join(map(str, episodes))} episodes)")
-    panel.set_xlim(left=0)
-    panel.xaxis.set_major_formatter(lambda steps, _: format_steps(steps))
-    panel.yaxis.set_major_formatter("{x:,.10g}")
-    panel.grid(color="#DDDDDD", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-
-
-def format_steps(steps: float) -> str:
-    """1500000 as 1.5M, 20000 as 20k."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if abs(steps) >= size:
-            return f"{steps / size:g}{letter}"
-    return f"{steps:g}"

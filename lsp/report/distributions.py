@@ -14,6 +14,7 @@ from lsp.agents.critics.categorical import make_support
 from lsp.agents.learner import ActorParams
 from lsp.agents.sac_lsp import Prediction, make_predictor
 from lsp.config import ConfigError
+from lsp.report.looks import COLORS, dress
 from lsp.storage.checkpoint import CheckpointError
 from lsp.storage.run_folder import read_config
 from lsp.training.loading import load_run
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_STEPS, SEED = 5_000, 12_345
+SEEN = 1e-3  # probability of an atom that the picture must have room for
 
 
 class Played(NamedTuple):
@@ -111,21 +113,35 @@ def summary(played: Played) -> str:
 
 
 def draw(played: Played) -> "Figure":
-    """Distributions as shades, their mean and the returns that followed as lines, over the steps of the episode."""
+    """Densities as shades, their mean and the returns that followed as lines, over the steps of the episode."""
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     atoms, steps = played.support, np.arange(len(played.means) + 1)
     edges = np.concatenate([atoms[:1], (atoms[:-1] + atoms[1:]) / 2, atoms[-1:]])
-    shades = axes.pcolormesh(steps - 0.5, edges, played.probs.T, cmap="Blues", rasterized=True)
-    figure.colorbar(shades, label="probability of an atom")
-    axes.plot(played.means, color="#0072B2", lw=1.2, label="predicted mean")
+    densities = played.probs / np.diff(edges)
+    shades = axes.pcolormesh(
+        steps - 0.5, edges, densities.T, vmin=0.0, vmax=full_shade(densities), rasterized=True,
+        cmap=LinearSegmentedColormap.from_list("shades", ("white", COLORS[5], COLORS[0])),
+    )  # fmt: skip
+    figure.colorbar(shades, label="probability density of the return", extend="max")
+    axes.plot(played.means, color=COLORS[6], lw=1.0, label="predicted mean")
     ending = "" if played.terminated else ", continued as predicted after the time limit"
-    axes.plot(played.returns, color="#D55E00", lw=1.2, label=f"return that followed{ending}")
-    seen = played.probs.max(axis=0) > 1e-3
+    axes.plot(played.returns, color=COLORS[1], lw=1.6, label=f"return that followed{ending}")
+    seen = played.probs.max(axis=0) > SEEN
     low, high = atoms[seen].min(), atoms[seen].max()
     axes.set_ylim(min(low, played.returns.min()), max(high, played.returns.max()))
-    axes.set(xlabel="step of the episode", ylabel="discounted soft return", title=f"{played.env}, step {played.step:,}")
-    axes.legend(loc="lower left")
+    dress(axes, f"{played.env}, step {played.step:,}", "step of the episode", "discounted soft return")
+    axes.grid(visible=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9.5)
     return figure
+
+
+def full_shade(densities: np.ndarray) -> float:
+    """The density that gets the full shade: half of the steps have a peak above it, [T, N].
+
+    So a few steps at which the return is certain do not make all others invisible.
+    """
+    return float(np.quantile(densities.max(axis=-1), 0.5))

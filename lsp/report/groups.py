@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsp.config import ConfigError
-from lsp.report.runs import RunResults
+from lsp.report.prefixes import align
+from lsp.report.runs import BOOKKEEPING, RunResults
 
-BOOKKEEPING = {"name", "seed", "log_every", "checkpoint_every", "milestone_every", "track"}
-BOOKKEEPING |= {"executors.address", "evaluation.max_episode_steps"}
-"""What changes no policy."""
 MAX_LABEL_FIELDS = 3
 UNSET = "unset"  # a field that the version which wrote a run did not have
 SEED_FOLDER = re.compile(r"seed_\d+")
+SEED_ENDING = re.compile(r"[-_.]?(s|seed)?[-_.]?$")  # of what names that end in a seed's number share
 PATH = re.compile(r"""(?<![^\s"'=:,([{])(?:~|[A-Za-z]:)?[\\/][^\s"',:;)\]}]+""")  # an absolute one inside a value
 
 
@@ -27,28 +26,32 @@ class SeedGroup(NamedTuple):
     """Runs that differ by their seed alone."""
 
     env: str
-    label: str
+    parts: tuple[str, ...]  # of the label: the agent, the preset or nothing, what else tells it from others
     runs: list[RunResults]
+
+    @property
+    def label(self) -> str:
+        """What to call it; no two groups of an environment are called the same."""
+        return ", ".join(self.parts)
 
     @property
     def scores(self) -> NDArray[np.float64]:
         """Final score of every seed, [N]."""
-        return np.array([run.final(run.returns) for run in self.runs])
+        return np.array([run.score for run in self.runs])
 
 
-def group_by_seed(runs: Sequence[RunResults]) -> list[SeedGroup]:
-    """Runs by configuration, in order of appearance, those of an environment together.
+def group_by_seed(runs: Sequence[RunResults], score_from: int | None = None) -> list[SeedGroup]:
+    """Runs by configuration, in order of appearance, those of an environment together; aligned, as `align` says.
 
     Raises:
-        ConfigError: two runs share configuration and seed, so that they are no two samples.
+        ConfigError: two runs share configuration and seed, so that they are no two samples; or of `align`.
     """
     members: dict[str, list[RunResults]] = {}
-    for run in runs:
+    for run in align(runs, score_from):
         members.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
     for same in members.values():
         _check_seeds(same)
-    firsts = [same[0] for same in members.values()]
-    labels = _labels(firsts)
+    labels = _labels(list(members.values()))
     groups = [
         SeedGroup(str(same[0].config["env"]), label, same) for label, same in zip(labels, members.values(), strict=True)
     ]
@@ -84,15 +87,30 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     return [name(path) for path in paths]
 
 
-def _labels(firsts: Sequence[RunResults]) -> list[str]:
-    """What to call each group, by its first run; no two of an environment are called the same."""
-    names = short_names(_places(firsts))
+def _labels(members: Sequence[Sequence[RunResults]]) -> list[tuple[str, ...]]:
+    """What to call each group, in parts; no two of an environment are called the same."""
+    firsts = [same[0] for same in members]
+    names = _names(members)
     labels = [_label(run, name, firsts) for run, name in zip(firsts, names, strict=True)]
     called = [(run.config["env"], label) for run, label in zip(firsts, labels, strict=True)]
     return [
-        f"{label}, {name}" if called.count(each) > 1 else label
+        (*label, name) if called.count(each) > 1 else label
         for each, label, name in zip(called, labels, names, strict=True)
     ]
+
+
+def _names(members: Sequence[Sequence[RunResults]]) -> list[str]:
+    """A name for each group by where it is: what the names of its folders have in common, where no other has that."""
+    firsts = [same[0] for same in members]
+    own = short_names(_places(firsts))
+    stems = [_stem([run.folder.name for run in same]) or name for same, name in zip(members, own, strict=True)]
+    return [stem if stems.count(stem) == 1 else name for stem, name in zip(stems, own, strict=True)]
+
+
+def _stem(names: Sequence[str]) -> str:
+    """Of names such as ant_s1 and ant_s2 that which they share, ant; nothing of one name, or where they share none."""
+    shared = os.path.commonprefix(names)  # noqa: RUF071  # characters, not folders
+    return SEED_ENDING.sub("", shared) if len(names) > 1 else ""
 
 
 def _places(firsts: Sequence[RunResults]) -> list[Path]:
@@ -104,15 +122,15 @@ def _places(firsts: Sequence[RunResults]) -> list[Path]:
     ]
 
 
-def _label(run: RunResults, name: str, firsts: Sequence[RunResults]) -> str:
+def _label(run: RunResults, name: str, firsts: Sequence[RunResults]) -> tuple[str, ...]:
     """The agent, the preset where presets differ, and what else tells runs of this agent and preset apart."""
     presets = {first.config["preset"] for first in firsts}
     head = [run.config["agent"]] + [run.config["preset"]] * (len(presets) > 1)
     peers = [first for first in firsts if _kind(first) == _kind(run)]
     fields = sorted(set(_differing(peers)))
     if len(fields) > MAX_LABEL_FIELDS:
-        return ", ".join([*head, name])
-    return ", ".join(head + [f"{field}={_shown(run, field, peers)}" for field in fields])
+        return (*head, name)
+    return (*head, *(f"{field}={_shown(run, field, peers)}" for field in fields))
 
 
 def _kind(run: RunResults) -> tuple[Any, Any]:

@@ -4,40 +4,68 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsp.config import ConfigError
+from lsp.report import windows
 from lsp.report.old_names import renamed
 from lsp.storage import metrics
 
-LAST_EVALUATIONS = 10
+BOOKKEEPING = {"name", "seed", "log_every", "checkpoint_every", "milestone_every", "track"}
+BOOKKEEPING |= {"executors.address", "evaluation.max_episode_steps"}
+"""Fields of a configuration that change no policy."""
+
+
+class Window(NamedTuple):
+    """The evaluations that a score is the mean of, by environment steps."""
+
+    first: int
+    last: int
+    episodes: int  # of all of them together
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """The evaluations of one run under one protocol, [T] each, and what the run took."""
+    """The T evaluations of one run under one protocol, and what the run took."""
 
     folder: Path
     config: Mapping[str, Any]  # JSON values by dotted name
-    steps: NDArray[np.int64]  # environment steps
-    updates: NDArray[np.int64]
-    returns: NDArray[np.float64]  # means over episodes
-    terminated: NDArray[np.float64]  # shares of episodes that the task ended, in [0, 1]
-    speeds: NDArray[np.float64]  # means of `info/x_velocity`, m/s; NaN where no episode says it
-    successes: NDArray[np.float64]  # shares of episodes that met their goal, in [0, 1]; NaN where none says it
-    episodes: int  # of one evaluation
+    steps: NDArray[np.int64]  # environment steps, [T]
+    updates: NDArray[np.int64]  # [T]
+    clock: NDArray[np.float64]  # seconds since the run began, evaluations included, [T]; NaN while no metrics are
+    by_episode: Sequence[Sequence[float]]  # returns of the episodes of each evaluation, T lists
+    terminated: NDArray[np.float64]  # shares of episodes that the task ended, in [0, 1], [T]
+    motionless: NDArray[np.float64]  # means of the share of an episode spent motionless, [T]; NaN where none says it
+    speeds: NDArray[np.float64]  # means of `info/x_velocity`, m/s, [T]; NaN where no episode says it
+    successes: NDArray[np.float64]  # shares of episodes that met their goal, in [0, 1], [T]; NaN where none says it
     seconds: float  # of the whole run, to its end; NaN while no metrics are written
     steps_per_second: float
+    unfinished: bool  # has not come as far as it should, or as far as was asked for
+    bounds: windows.Bounds  # of the window of the final score
     failed: str | None = None  # why it was left out of a run of several seeds
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """Means over the episodes of each evaluation, [T]."""
+        return np.array([np.mean(returns) for returns in self.by_episode])
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Episodes of each evaluation, [T]."""
+        return np.array([len(returns) for returns in self.by_episode])
+
+    @property
+    def episodes(self) -> int:
+        """Episodes of one evaluation, the last."""
+        return len(self.by_episode[-1])
 
     @property
     def repeats(self) -> NDArray[np.int64]:
         """How many evaluations came before each at the same step, [T]: after growth the policy is evaluated again."""
-        first = np.searchsorted(self.steps, self.steps)
-        return np.arange(len(self.steps)) - first
+        return windows.repeats(self.steps)
 
     @property
     def growths(self) -> NDArray[np.int64]:
@@ -45,28 +73,22 @@ class RunResults:
         return np.unique(self.steps[self.repeats > 0])
 
     @property
-    def _last(self) -> NDArray[np.int64]:
-        """Indices of the evaluations that the final score is the mean of.
-
-        They are the last 10, but of the run's second half only, and only of the layer trained last; what is
-        evaluated right after growth has not been trained.
-        """
-        grown = np.flatnonzero(self.repeats > 0)
-        trained = np.flatnonzero(self.repeats == 0)
-        since = max(grown[grown < trained[-1]], default=-1)
-        counted = trained[(trained > since) & (self.steps[trained] > self.steps[-1] / 2)]
-        return counted[-LAST_EVALUATIONS:]
+    def window(self) -> Window:
+        """What the final score is the mean of."""
+        counted = windows.counted(self.steps, self.bounds)
+        steps = self.steps[counted]
+        return Window(int(steps[0]), int(steps[-1]), int(self.counts[counted].sum()))
 
     @property
-    def window(self) -> int:
-        """How many evaluations the final score is the mean of."""
-        return len(self._last)
+    def score(self) -> float:
+        """The final score: the mean return of all episodes in the window; NaN where one diverged."""
+        counted = windows.counted(self.steps, self.bounds)
+        return float(np.average(self.returns[counted], weights=self.counts[counted]))
 
     def final(self, values: NDArray[np.float64]) -> float:
-        """Mean of `values` [T] over the final window, of those that are known; NaN where none is."""
-        window = values[self._last]
-        known = window[~np.isnan(window)]
-        return float(np.mean(known)) if len(known) else np.nan
+        """Mean of `values` [T] over the window's episodes, of evaluations that know it; NaN where none does."""
+        known = windows.counted(self.steps, self.bounds) & ~np.isnan(values)
+        return float(np.average(values[known], weights=self.counts[known])) if known.any() else np.nan
 
 
 def read_all(
@@ -126,25 +148,35 @@ def read(folder: Path, protocol: str, until: int | None = None) -> RunResults:
     try:
         document = json.loads((folder / "config.json").read_text())
         config = renamed(_flatten(document["config"]))
-        evaluations = _select(folder, _records(folder / "eval.jsonl"), protocol, until)
-        progress = [line for line in _records(folder / "metrics.jsonl") if until is None or line["step"] <= until]
+        config = {"env": "?", "agent": "?", "preset": "?"} | config
+        evaluated, written = _records(folder / "eval.jsonl"), _records(folder / "metrics.jsonl")
+        evaluations = _select(folder, evaluated, protocol, until)
+        progress = [line for line in written if until is None or line["step"] <= until]
         steps, seconds = evaluations[-1]["step"], np.nan
+        reached = max(line["step"] for line in (evaluated[-1], *written[-1:]))
+        goal = config.get("steps", 0)
         if progress:
             steps, seconds = max(steps, progress[-1]["step"]), progress[-1]["seconds"]
         if until is None:  # what came after the last line of metrics is noted when a run ends
             seconds = np.fmax(seconds, document.get("seconds", np.nan))
+        at = np.array([line["step"] for line in evaluations])
+        updates = np.array([line["updates"] for line in evaluations])
+        by_episode = [line["returns"] for line in evaluations]
         return RunResults(
             folder=folder,
-            config={"env": "?", "agent": "?", "preset": "?"} | config,
-            steps=np.array([line["step"] for line in evaluations]),
-            updates=np.array([line["updates"] for line in evaluations]),
-            returns=np.array([np.mean(line["returns"]) for line in evaluations]),
+            config=config,
+            steps=at,
+            updates=updates,
+            clock=_clock(at, progress),
+            by_episode=by_episode,
             terminated=np.array([np.mean(line["terminated"]) for line in evaluations]),
+            motionless=_said(evaluations, "motionless"),
             speeds=_said(evaluations, "info/x_velocity"),
             successes=_said(evaluations, "success"),
-            episodes=len(evaluations[-1]["returns"]),
             seconds=float(seconds),
             steps_per_second=steps / seconds if seconds > 0 else np.nan,
+            unfinished=reached < (goal if until is None else min(goal, until)),
+            bounds=windows.bounds(at, updates, np.array([len(returns) for returns in by_episode])),
             failed=document.get("failed"),
         )
     except OSError as error:
@@ -153,6 +185,13 @@ def read(folder: Path, protocol: str, until: int | None = None) -> RunResults:
         raise ConfigError(f"{folder} cannot be read: {type(error).__name__} {error}") from error
     except json.JSONDecodeError as error:
         raise ConfigError(f"{folder / 'config.json'} is not JSON: {error}") from error
+
+
+def _clock(steps: NDArray[np.int64], progress: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """When a run was at each of `steps` [T], in seconds, between the lines of its metrics."""
+    if not progress:
+        return np.full(len(steps), np.nan)
+    return np.interp(steps, [0, *(line["step"] for line in progress)], [0, *(line["seconds"] for line in progress)])
 
 
 def _said(evaluations: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:

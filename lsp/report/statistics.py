@@ -1,4 +1,4 @@
-"""Statistics of a handful of seeds, as functions of NumPy arrays.
+"""Statistics of a handful of seeds, as functions of NumPy arrays. SciPy is imported where it is needed.
 
 Scores are [N, M]: N seeds, each on M tasks. Estimators and intervals are those that Agarwal et al. 2021, "Deep
 Reinforcement Learning at the Edge of the Statistical Precipice" (arXiv 2108.13264) recommends for few seeds.
@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
 Statistic = Callable[[Scores], Scores]  # [..., n] -> [...]
+
+
+MIN_SEEDS = 5
+"""Below, no interval and no test: of three seeds a bootstrap interval is their range, and covers 75 % instead of 95."""
+MAX_PERMUTATIONS = 20_000  # as many as there are of 8 against 8; of more a sample
 
 
 class Interval(NamedTuple):
@@ -43,7 +48,8 @@ def stratified_bootstrap_interval(
     """Percentile interval of `statistic` of all scores [N, M], over redrawn seeds.
 
     Seeds are redrawn with replacement, on each task by themselves: tasks are the strata (arXiv 2108.13264, section
-    4.1). Of fewer than some five seeds such an interval is too narrow; of one seed there is none.
+    4.1). Of a few seeds such an interval is too narrow: of five normal scores that of the IQM covers some 89 %,
+    that of the mean 83 %; of eight, 93 % and 90 %.
 
     Raises:
         ValueError: there are fewer than two seeds.
@@ -61,16 +67,31 @@ def probability_of_improvement(x: Scores, y: Scores) -> float:
     return float(_win_rate(x, y))
 
 
-def probability_of_improvement_interval(
-    x: Scores, y: Scores, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> Interval:
-    """Percentile interval of `probability_of_improvement`, over seeds of `x` and of `y` redrawn on every task.
+def mann_whitney_p(x: Scores, y: Scores) -> float:
+    """Two-sided exact p value of the scores `x` [N] and `y` [K] having one distribution, by the Mann-Whitney test.
+
+    It is the test of `probability_of_improvement` being one half, with ties by permutation. NaN where a score is NaN.
+    """
+    from scipy.stats import PermutationMethod, mannwhitneyu  # takes a second
+
+    tied = len(np.unique([*x, *y])) < len(x) + len(y)
+    method = PermutationMethod(n_resamples=MAX_PERMUTATIONS, rng=np.random.default_rng(0)) if tied else "exact"
+    return float(mannwhitneyu(x, y, method=method).pvalue)
+
+
+def t_interval(scores: Scores, *, confidence: float = 0.95) -> Interval:
+    """Interval of the mean of normally distributed scores [n], from Student's t with n - 1 degrees of freedom.
 
     Raises:
-        ValueError: there are fewer than two seeds of either.
+        ValueError: there are fewer than two scores.
     """
-    rng = np.random.default_rng(seed)
-    return _percentiles(_win_rate(_redraw(x, resamples, rng), _redraw(y, resamples, rng)), confidence)
+    from scipy.special import stdtrit
+
+    if len(scores) < 2:
+        raise ValueError(f"{len(scores)} seed has no spread: run at least 2")
+    error = scores.std(ddof=1) / np.sqrt(len(scores))
+    reach = float(stdtrit(len(scores) - 1, (1 + confidence) / 2) * error)
+    return Interval(float(scores.mean()) - reach, float(scores.mean()) + reach)
 
 
 def _redraw(scores: Scores, resamples: int, rng: np.random.Generator) -> Scores:

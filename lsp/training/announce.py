@@ -1,4 +1,4 @@
-"""What a run says of itself when it starts, when it continues and when it ends: lines for people, none longer than 100.
+"""What a run says of itself when it starts, when it continues and when it ends: lines for people, made for 80 columns.
 
 Functions of a configuration, sizes and folders; who prints them, and where, is not decided here.
 """
@@ -21,7 +21,7 @@ from lsp.training.progress import duration
 from lsp.training.seed import UpdateBudget
 from lsp.types import EnvSpec
 
-WIDTH, LABEL = 100, 13  # columns of a line, and of what comes first in it
+WIDTH, LABEL = 80, 13  # columns of a line, and of what comes first in it
 COMPILING = "compiling: usually 5 to 15 s"
 
 
@@ -40,7 +40,7 @@ def header(subject: Subject, replay_bytes: int) -> list[str]:
     `replay_bytes` are those of the replay of one seed, when it is full.
     """
     config, _, folder, seeds = subject
-    each = " for each seed" if len(seeds) > 1 else ""
+    each = ", per seed" if len(seeds) > 1 else ""
     rows = [*_identity(subject), ("training", _training(config) + each)]
     if config.layers > 1 or config.from_layers:
         rows.append(("layers", _layers(config)))
@@ -115,13 +115,11 @@ def updates_of(config: Config) -> int:
 
 def _identity(subject: Subject) -> list[tuple[str, str]]:
     config, spec, _, seeds = subject
-    which = f"seed {config.seed}" if not seeds else f"{len(seeds)} seeds side by side: {_listed(seeds)}"
-    goals = f" (a goal of {spec.goals.dim} in it)" if spec.goals else ""
-    env = f"{config.env}: observation of {spec.observation_dim} numbers{goals}, action of {spec.action_dim}"
-    if config.executors.count > 1:
-        env += f"; {config.executors.count} at a time"
-    if config.executors.engine != "inproc":
-        env += f", engine {config.executors.engine}"
+    which = f"seed {config.seed}" if not seeds else f"{len(seeds)} seeds ({_listed(seeds)})"
+    many = f" x {config.executors.count}" if config.executors.count > 1 else ""
+    engine = f" ({config.executors.engine})" if config.executors.engine != "inproc" else ""
+    goals = f" ({spec.goals.dim} of them a goal)" if spec.goals else ""
+    env = f"{config.env}{many}{engine}: {spec.observation_dim} observations{goals}, {spec.action_dim} actions"
     return [("agent", f"{config.agent}, preset {config.preset}, {which}"), ("environment", env)]
 
 
@@ -132,7 +130,7 @@ def _listed(seeds: Sequence[int]) -> str:
 
 
 def _training(config: Config) -> str:
-    ratio = "" if config.utd == 1 else f", {config.utd:g} a step"
+    ratio = "" if config.utd == 1 else f" ({config.utd:g} a step)"
     return f"{config.steps:,} environment steps, {updates_of(config):,} updates{ratio}"
 
 
@@ -140,16 +138,13 @@ def _layers(config: Config) -> str:
     below = f", on those of {config.from_layers}" if config.from_layers else ""
     if config.layers == 1:
         return f"1{below}"
-    return f"{config.layers}, of {', '.join(f'{steps:,}' for steps in config.layer_steps)} steps{below}"
+    *first, last = [f"{steps:,}" for steps in config.layer_steps]
+    return f"{config.layers}, of {', '.join(first)} and {last} steps{below}"
 
 
 def _expectations(config: Config) -> str:
-    start = f"updates from step {config.learning_starts:,}"
-    if config.warmup_steps and not config.from_layers:
-        until = "" if config.warmup_steps == config.learning_starts else f" to step {config.warmup_steps:,}"
-        start = f"random actions{until}, {start}"
-    evaluation = f"evaluation every {config.evaluation.every:,} steps" if config.evaluation.every else "no evaluation"
-    return f"{start}; {evaluation}; Ctrl-C saves and stops"
+    evaluation = f"evaluation every {config.evaluation.every:,}" if config.evaluation.every else "no evaluation"
+    return f"learning from step {config.learning_starts:,}, {evaluation}; Ctrl-C saves"
 
 
 def _last_evaluation(runs: Sequence[Path], what: str) -> list[str]:

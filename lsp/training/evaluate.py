@@ -156,7 +156,7 @@ class Evaluator:
                     continue
                 watch(progress)
                 observations[i], reward, terminated, truncated, info = env.step(actions[i])
-                meters[i].add(reward, info)
+                meters[i].add(reward, info, observations[i])
                 ended = terminated or truncated
                 if ended or step == self._max_steps:
                     cut += not ended

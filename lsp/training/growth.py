@@ -57,10 +57,10 @@ def due(config: Config, stage: Stage, step: int) -> bool:
 
 def announcement(config: Config, stage: Stage, step: int) -> str:
     """A line for people about the end of a stage."""
-    text = f"step {step:,}: layer {stage.number + 1} of {config.layers} is trained; growing the next"
+    text = f"step {step:,}: layer {stage.number + 1} of {config.layers} is trained"
     if stages.keeps_reward(config, stage.number + 1):
         return text
-    return f"{text}, whose reward is another: replay and critics are reinitialised"
+    return f"{text}; next comes one whose reward is another: replay and critics are reinitialised"
 
 
 def to_host(stage: Stage) -> dict[str, Any]:

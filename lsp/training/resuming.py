@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lsp.config import Config, ConfigError, stages, to_dict
+from lsp.config import LATER, Config, ConfigError, stages, to_dict
 from lsp.config.schema import flag, to_text
 from lsp.storage import checkpoint, layer_files
 from lsp.storage.metrics import JsonLines
@@ -127,7 +127,7 @@ def overridden(run_dir: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
 def require_same(run_dir: Path, config: Config, host: Mapping[str, Any]) -> None:
     """Raise ConfigError where `config` makes another run than that of a checkpoint, whose host state this is."""
     now = {name: to_text(value) for name, value in to_dict(config).items()}
-    before = {name: to_text(value) for name, value in host["config"].items()}
+    before = {name: to_text(value) for name, value in (LATER | host["config"]).items()}
     changed = {name for name in now if now[name] != before.get(name, "")}
     for name in sorted(changed - RESUMABLE - AHEAD):
         raise ConfigError(

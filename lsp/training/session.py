@@ -94,9 +94,10 @@ class Session:
             stage = growth.first(config, spec, layers)
         memory.check(config, spec, len(folders))
         self._subject = announce.Subject(config, spec, self._shown, () if self._alone else tuple(folders))
+        self._notes = announce.notes(notes)
         if new:
-            _say(announce.header(self._subject, memory.replay_bytes(config, spec)), self._stream)
-        _say([*announce.notes(notes), *[announce.COMPILING] * new], self._stream)
+            said = announce.header(self._subject, memory.replay_bytes(config, spec))
+            _say([*said, *self._notes, announce.COMPILING], self._stream)
         recipe = stage.recipe(config, spec)
         self.loop = LOOPS[config.executors.mode](Device(recipe, spec, list(folders)))
         self._evaluator.evaluate(recipe.agent)
@@ -138,7 +139,7 @@ class Session:
             self.loop.act_again([run.seed for run in self.runs])
         for newer in (root / str(later) for root in roots for later in checkpoint.steps(root) if later > step):
             shutil.rmtree(newer)
-        _say(announce.resumed(self._subject, step, self.runs[0].seed.updates), self._stream)
+        _say([*announce.resumed(self._subject, step, self.runs[0].seed.updates), *self._notes], self._stream)
 
     def train(self, interrupt: Interrupt, hooks: Hooks | None = None) -> Ending:
         """Train to the end, or to an interrupt, and write checkpoints. Of a single run, raises what ended it."""
@@ -154,8 +155,9 @@ class Session:
 
 
 def _say(lines: Sequence[str], stream: TextIO | None) -> None:
-    for line in lines:
-        print(line, file=stream or sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads: training notices, and saves what there is
+        for line in lines:
+            print(line, file=stream or sys.stderr)
 
 
 def start(

@@ -188,7 +188,7 @@ class Training:
         stage = self._runs[0].stage
         self._progress.note(growth.announcement(self._config, stage, self._step))
         self._learns = False  # what comes now is compiled for this stage
-        with self._for_all():
+        with self._progress.aside("growing", text="growing the next layer"), self._for_all():
             following, left = growth.grow(self._config, stage, self._loop, self._seeds(), self._interrupt.check)
         if not self._runs:
             return

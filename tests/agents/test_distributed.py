@@ -10,6 +10,7 @@ from lsp.agents import presets
 from lsp.config import schema
 
 MODERN: dict[str, Any] = {"executors.count": 8, "block": 1, "utd": 0.125}
+MODERN |= {f"{part}.learning_rate": 1e-3 for part in ("critic", "policy", "temperature")}
 STUDY = {"executors.count": 8, "utd": 0.125, "learning_starts": 10_000}  # 3.4: lock-step; a queue that fills first
 RANKED = {"replay.initial": "td"}  # 3.4: executors rank what they send
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-HELPERS = {"common", "timing", "training"}
+HELPERS = {"common", "timing", "training", "sbx_sac", "time_to_return_results"}
 NETWORKS = (
     "--set=flow.hidden_sizes=[8] --set=flow.embedding_sizes=[8] --set=flow.num_couplings=1 "
     "--set=critic.hidden_sizes=[8] --set=critic.count=1 --set=replay.batch_size=16 "
@@ -48,7 +48,7 @@ def benchmark(name: str, arguments: str, patch: pytest.MonkeyPatch) -> None:
 
 
 def test_none_is_forgotten() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} == HELPERS | TOYS.keys() | {"peers"}
+    assert {path.stem for path in FOLDER.glob("*.py")} == HELPERS | TOYS.keys() | {"peers", "time_to_return"}
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 from lsp import config as config_module
 from lsp.agents import presets
 from lsp.config import (
+    LATER,
     Config,
     ConfigError,
     CriticConfig,
@@ -135,6 +136,7 @@ STUDY: dict[str, tuple[Any, str]] = {
     "evaluation.episodes": (10, "ours: the study evaluated one episode"),
     "evaluation.max_episode_steps": (10_000, "ours: beyond the ant's 1,000"),
     "evaluation.protocols": (("fixed_latent", "sampled", "mode"), "code: one latent a rollout; the others are ours"),
+    "truncate_stuck": (0, "code: sac/envs, an episode ends by a fall or after 1,000 steps"),
     "log_every": (1_000, "code: examples/variants.py, epoch_length"),
     "track": (("none",), "ours"),
     "checkpoint_every": (100_000, "ours"),
@@ -179,6 +181,13 @@ def test_from_dict_is_strict() -> None:
         from_dict(values | {"gama": 0.9, "replay": {}})
     with pytest.raises(ConfigError, match=r"^--critic.count=many: must be a whole number"):
         from_dict(values | {"critic.count": "many"})
+
+
+def test_runs_of_earlier_versions_can_be_read() -> None:
+    """Fields that came later have the values under which those ran, unless they are given."""
+    values = to_dict(Config())
+    assert from_dict({name: value for name, value in values.items() if name not in LATER}) == Config()
+    assert from_dict(values | {"truncate_stuck": 200}).truncate_stuck == 200
 
 
 def test_validate_gives_every_value_its_type() -> None:
@@ -239,6 +248,7 @@ def test_no_number_is_unchecked() -> None:
         ("env_kwargs", "[1]"),
         ("env_kwargs", "{'a': 1}"),
         ("learning_starts", 127),
+        ("truncate_stuck", 99),
         ("policy.gradient", "likelihood_ratio"),
         ("critic.num_atoms", 1),
         ("critic.v_max", -5.0),

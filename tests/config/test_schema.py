@@ -128,3 +128,19 @@ def test_choose_names_the_nearest() -> None:
 
 def test_one_of() -> None:
     assert [schema.one_of(options) for options in ("a", "ab", "abc")] == ["a", "a or b", "a, b or c"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Count, "a whole number from 1 to 2147483647"),
+        (float, "a finite number"),
+        (str, "text"),
+        (bool, "true or false"),
+        (Literal["red", "green", "blue"], "red, green or blue"),
+        (tuple[Fraction, ...], "one or more, separated by commas, each a number in (0, 1]"),
+        (tuple[Literal["red", "green"], ...], "one or more, separated by commas, each red or green"),
+    ],
+)
+def test_what_a_field_may_hold(kind: Any, words: str) -> None:
+    assert schema.describe(kind) == words

@@ -8,7 +8,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from lsp import envs
-from lsp.envs.reacher import DAMPING, GOAL, MET, REACH, TIMESTEP, TORQUE, VIEW, Reacher2DEnv, fingertip
+from lsp.envs.drawing import GOAL, MET
+from lsp.envs.reacher import DAMPING, REACH, TIMESTEP, TORQUE, VIEW, Reacher2DEnv, fingertip
 
 
 def test_fingertip() -> None:

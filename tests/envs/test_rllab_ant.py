@@ -1,8 +1,15 @@
+import os
+import subprocess
+import sys
+from typing import Any
+
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from lsp import video
 from lsp.envs import RllabAntEnv, make
 
 REWARD_TERMS = ("reward_forward", "reward_ctrl", "reward_contact", "reward_survive")
@@ -93,6 +100,31 @@ def test_speed_is_the_rate_of_the_robots_center_of_mass(ant):
     assert np.abs(difference - mean_speed).mean() < 0.01
 
 
+@pytest.mark.parametrize(
+    ("quaternion", "up"),
+    [
+        ((1, 0, 0, 0), 1), ((0, 1, 0, 0), -1), ((0, 0, 1, 0), -1), ((0, 0, 0, 1), 1), ((1, 1, 0, 0), 0),
+        ((3, 0, 1, 5), 33 / 35),
+    ],
+)
+def test_the_torsos_upward_axis(ant, quaternion, up):
+    """1 - 2 (x^2 + y^2) of its unit quaternion, and MuJoCo's rotation matrix."""
+    qpos = ant.data.qpos.copy()
+    qpos[2], qpos[3:7] = 0.9, quaternion
+    ant.set_state(qpos, np.zeros(14))
+    _, _, _, _, info = ant.step(np.zeros(8, np.float32))
+    _, x, y, _ = ant.data.qpos[3:7] / np.linalg.norm(ant.data.qpos[3:7])
+    assert info["torso_up"] == pytest.approx(1 - 2 * (x**2 + y**2), abs=1e-12)
+    assert info["torso_up"] == ant.data.body("torso").xmat[8]
+    assert info["torso_up"] == pytest.approx(up, abs=0.01)  # a step has gone by
+
+
+def test_info_says_where_the_torso_is(ant):
+    for action in actions(20):
+        observation, _, _, _, info = ant.step(action)
+        assert (info["x_position"], info["y_position"]) == tuple(observation[:2])
+
+
 def test_speed_is_exact_in_rigid_translation(ant):
     velocity = np.zeros(14)
     velocity[0] = 3.0
@@ -148,3 +180,81 @@ def test_same_seed_same_bits():
 @pytest.mark.filterwarnings("ignore:.*A Box observation space (min|max)imum value is")
 def test_gymnasiums_checker_is_content():
     check_env(gymnasium.make("lsp/RllabAnt-v0", disable_env_checker=True).unwrapped, skip_render_check=True)
+
+
+class Viewer:
+    """Stands for Gymnasium's, which needs GL."""
+
+    def __init__(self) -> None:
+        self.cam, self.drawn = mujoco.MjvCamera(), []
+
+    def add_marker(self, **marker: Any) -> None:
+        self.drawn.append(marker)
+
+
+def seen(env: Any, monkeypatch: pytest.MonkeyPatch) -> Viewer:
+    """What the environment shows to a viewer, the ant being at (7, -3)."""
+    viewer, renderer = Viewer(), env.mujoco_renderer
+    monkeypatch.setattr(renderer, "_get_viewer", lambda mode: viewer)
+    monkeypatch.setattr(renderer, "render", lambda mode: None)
+    env.reset(seed=0)
+    env.data.qpos[:2] = 7, -3
+    env.render()
+    return viewer
+
+
+def test_the_camera_goes_with_the_ant(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = RllabAntEnv(render_mode="rgb_array")
+    viewer = seen(env, monkeypatch)
+    np.testing.assert_allclose(viewer.cam.lookat[:2], [7, -3])
+    np.testing.assert_allclose(env.data.light_xpos[0, :2], [7, -3])
+    assert viewer.drawn == []
+
+
+@pytest.mark.parametrize("name", ["lsp/CrossMazeAnt-v0", "lsp/RllabAntGoal-v0"])
+def test_a_camera_that_sees_all_goals_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its angle is 45 degrees: to each side it sees tan(22.5 degrees) times its distance."""
+    env: Any = gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True).unwrapped
+    viewer = seen(env, monkeypatch)
+    np.testing.assert_allclose(viewer.cam.lookat, [0, 0, 0])  # the stand-in's own: the ant does not move it
+    (disc,) = viewer.drawn
+    goal = env.data.userdata if name == "lsp/CrossMazeAnt-v0" else env.goal
+    np.testing.assert_allclose(disc["pos"][:2], goal)
+    center, distance = env.camera["lookat"][:2], env.camera["distance"]
+    assert np.abs(goal - center).max() + disc["size"][0] < 0.41 * distance
+
+
+def test_a_velocity_is_an_arrow_above_the_ant(monkeypatch: pytest.MonkeyPatch) -> None:
+    env: Any = gymnasium.make("lsp/RllabAntVelocity-v0", render_mode="rgb_array", disable_env_checker=True).unwrapped
+    (arrow,) = seen(env, monkeypatch).drawn
+    np.testing.assert_allclose(arrow["pos"][:2], [7, -3])
+    assert arrow["size"][2] == pytest.approx(np.hypot(*env.goal))
+
+
+PICTURE = """
+import gymnasium, lsp.envs, numpy as np
+env = gymnasium.make("lsp/CrossMazeAnt-v0", render_mode="rgb_array", disable_env_checker=True).unwrapped
+frames = []
+for goal in ((6.0, 6.0), (12.0, 0.0)):
+    env.reset(seed=0)
+    env.data.userdata[:] = goal
+    frames.append(env.render().astype(int))
+changed = np.argwhere(np.abs(frames[0] - frames[1]).max(axis=-1) > 40)
+rows, columns = changed[:, 0], changed[:, 1]
+print(rows.min(), rows.max(), columns.min(), columns.max())
+env.close()
+"""
+
+
+@pytest.mark.slow
+def test_pixels_change_where_the_goal_was_and_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From above, 480 pixels are some 18.6 m: x from -3.3 to the right, y from 9.3 downward."""
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    if (name := video.choose_gl()) is None:
+        pytest.skip("nothing here can draw")
+    environment = os.environ | {"MUJOCO_GL": name}
+    out = subprocess.run([sys.executable, "-c", PICTURE], env=environment, capture_output=True, text=True, check=True)
+    top, bottom, left, right = map(int, out.stdout.split())
+    meter = 480 / 18.6
+    np.testing.assert_allclose([top, bottom], [(9.3 - 8) * meter, (9.3 + 2) * meter], atol=meter / 2)
+    np.testing.assert_allclose([left, right], [(3.3 + 4) * meter, (3.3 + 14) * meter], atol=meter / 2)

@@ -199,6 +199,56 @@ def test_an_environment_that_raises() -> None:
         run(executor, actions(1, 2))
 
 
+def standing(n_step: int = 1, limit: int = 1000, name: str = "lsp/RllabAnt-v0", truncate_stuck: int = 100) -> Executor:
+    env = envs.make(name, max_episode_steps=limit)
+    return Executor(env, 3, GAMMA, n_step, truncate_stuck=truncate_stuck)
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_a_body_that_does_not_move_is_truncated_as_by_a_time_limit(n_step: int) -> None:
+    stuck, limited = standing(n_step), standing(n_step, limit=100, truncate_stuck=0)
+    np.testing.assert_array_equal(stuck.reset(), limited.reset())
+    still = np.zeros((250, 8), np.float32)
+    ours, theirs = run(stuck, still), run(limited, still)
+    assert [step.episode is not None for step in ours] == [step % 100 == 99 for step in range(250)]
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_equal(mine[:2], other[:2])
+        if mine.episode is not None:
+            assert mine.episode == other.episode._replace(stuck=True)
+            assert (mine.episode.terminated, mine.episode.motionless, other.episode.stuck) == (False, 1.0, None)
+    np.testing.assert_array_equal(stuck.observation, limited.observation)
+
+
+@pytest.mark.parametrize(("force", "lengths"), [(0.0, [120, 120]), (1.0, [300])])
+def test_without_a_position_it_goes_by_the_observation(force: float, lengths: list[int]) -> None:
+    executor = standing(limit=300, name="lsp/PointMass-v0", truncate_stuck=120)
+    executor.reset()
+    ended = [step.episode for step in run(executor, np.full((300, 2), force, np.float32)) if step.episode]
+    assert [episode.length for episode in ended] == lengths
+    assert {episode.stuck for episode in ended} == {force == 0}
+
+
+def test_an_end_of_its_own_is_not_for_standing() -> None:
+    executor = standing(limit=100)
+    executor.reset()
+    last = run(executor, np.zeros((100, 8), np.float32))[-1].episode
+    assert (last.length, last.stuck, last.motionless) == (100, False, 1.0)
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("pause", [1, 60, 99, 100, 130])
+def test_stands_on_exactly(name: str, pause: int, tmp_path: Path) -> None:
+    """Resumed in the middle of a stretch in one place."""
+    first, second = standing(3, name=name), standing(3, name=name)
+    still = np.zeros((220, first.spec.action_dim), np.float32)
+    first.reset()
+    run(first, still[:pause])
+    second.set_state(through_a_checkpoint(first.get_state(), tmp_path))
+    ours = run(second, still[pause:])
+    np.testing.assert_equal(ours, run(first, still[pause:]))
+    assert [pause + number for number, step in enumerate(ours) if step.episode][-1] == 199
+
+
 def test_state_is_plain() -> None:
     """JSON and arrays of numbers, nothing else."""
     executor = task("lsp/RllabAnt-v0", n_step=3)

@@ -33,6 +33,15 @@ def test_makers_travel() -> None:
     assert len(np.unique(firsts, axis=0)) == len(firsts)
 
 
+def test_executors_truncate_as_configured() -> None:
+    values = {"env_kwargs": '{"max_episode_steps": 150}', "truncate_stuck": 110}
+    executor = factory.ExecutorMaker(dataclasses.replace(config(), **values), SEEDS)(1)
+    executor.reset()
+    still = np.zeros(2, np.float32)
+    ended = [executor.step(still, still).episode for _ in range(120)]
+    assert [step for step, episode in enumerate(ended, start=1) if episode] == [110]
+
+
 @pytest.mark.parametrize(("workers", "expected"), [(0, min(COUNT, cores())), (2, 2)])
 def test_engines(workers: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = factory.make(config(), SEEDS)

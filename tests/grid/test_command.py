@@ -1,5 +1,6 @@
 """Every combination once; done ones are skipped, interrupted ones resumed; bad flags stop it before the first run."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,81 @@ def test_bad_input_stops_it_before_the_first_run(
     assert part in err
     assert err.count("\n") == 1
     assert grid.main(GRID, runner) == 2
+
+
+PROGRAMME = """
+flags = "--env=Pendulum-v1 --learning-starts=200"
+seeds = 2
+steps = [100, 150]
+[arms]
+slow = "--critic.tau=0.005"
+fast = "--critic.tau=0.01"
+"""
+
+
+@pytest.fixture
+def programme(tmp_path: Path) -> list[str]:
+    (tmp_path / "tau.toml").write_text(PROGRAMME)
+    return [str(tmp_path / "tau.toml"), f"--runs-dir={tmp_path}"]
+
+
+def test_a_programme_is_resumed_by_the_same_command(programme: list[str], tmp_path: Path, capsys: Any) -> None:
+    runner = Runner(0, 0, 0, 130)
+    assert grid.main(programme, runner) == 130
+    assert [call[-2:] for call in runner.calls] == [
+        [f"--runs-dir={tmp_path}/tau/{arm}", f"--name=seed_{seed}"] for seed in (0, 1) for arm in ("slow", "fast")
+    ]
+    again = Runner()
+    assert grid.main(programme, again) == 0
+    assert again.calls[0][-1] == "--name=seed_1"
+    assert again.calls[1:] == [
+        [f"--resume={tmp_path}/tau/{arm}/seed_{seed}", "--steps=150"] for seed in (0, 1) for arm in ("slow", "fast")
+    ]
+    assert "8 of 8 finished" in capsys.readouterr().out
+
+
+def test_a_dry_run_lists_and_starts_nothing(programme: list[str], tmp_path: Path, capsys: Any) -> None:
+    untrained(tmp_path / "tau" / "slow" / "seed_0")
+    runner = Runner()
+    assert grid.main([*programme, "--dry-run"], runner) == 0
+    assert runner.calls == []
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"lsp: 8 runs in {tmp_path}/tau, 100 of 600 environment steps done"
+    assert lines[0].split() == ["slow/seed_0", "100", "done"]
+    assert lines[1].split() == ["fast/seed_0", "100", "-"]
+    assert lines[4].split() == ["slow/seed_0", "150", "at", "100"]
+    assert len(lines) == 8
+
+
+def test_results_by_arm_come_last(programme: list[str], tmp_path: Path, capsys: Any) -> None:
+    evaluation = {"step": 100, "updates": 10, "protocol": "sampled", "lengths": [200], "terminated": [False]}
+    for tau, arm in ((0.005, "slow"), (0.01, "fast")):
+        for seed in (0, 1):
+            folder = untrained(tmp_path / "tau" / arm / f"seed_{seed}", seed=seed, **{"critic.tau": tau})
+            line = evaluation | {"return": -tau, "returns": [-tau]}
+            (folder / "eval.jsonl").write_text(f"{json.dumps(line)}\n")
+    assert grid.main([*programme, "--steps=100"], Runner()) == 0
+    out = capsys.readouterr().out
+    assert out.index("tau=0.005") < out.index("tau=0.01")  # in the programme's order
+    assert "-0.01" in out
+    *_, last, then = out.rstrip().splitlines()
+    assert last.endswith(f"4 of 4 finished: {tmp_path}/tau")
+    assert then.endswith(f"python -m lsp.report {tmp_path}/tau")
+
+
+def test_jobs(programme: list[str], monkeypatch: Any, capsys: Any) -> None:
+    seen = []
+    monkeypatch.setattr(grid.jobs, "usable_cores", lambda: [0, 1])
+    monkeypatch.setattr(grid.jobs, "run_all", lambda grid, count: seen.append(count) or [0] * len(grid.runs))
+    assert grid.main([*programme, "--jobs=2"], Runner()) == 0
+    assert seen == [2]
+    for text, rule in (("3", "must be from 1 to 2"), ("x", "must be a whole"), ("1.5", "must be a whole")):
+        assert grid.main([*programme, f"--jobs={text}"], Runner()) == 2
+        assert f"--jobs={text}: {rule}" in capsys.readouterr().err
+
+
+def test_a_cluster_takes_neither_jobs_nor_a_list_of_steps(programme: list[str], capsys: Any) -> None:
+    assert grid.main([*programme, "--address=x", "--jobs=2"], Runner()) == 2
+    assert "--jobs=2 does not go with --address" in capsys.readouterr().err
+    assert grid.main([*programme, "--address=x"], Runner()) == 2
+    assert "a list of steps does not go with --address" in capsys.readouterr().err

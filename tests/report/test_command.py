@@ -33,14 +33,63 @@ def runs(tmp_path: Path) -> Path:
 def test_report(runs: Path, capsys: Any) -> None:
     assert report.main([str(runs)]) == 0
     out = capsys.readouterr().out
-    first, _, header, _, base, other, *_, last = out.splitlines()
-    assert first.startswith("score of a seed: mean return of its last 1 evaluation of 2 episodes each, sampled policy;")
-    assert header.split("  ")[0] == "environment"
-    assert base.split()[:6] == ["lsp/RllabAnt-v0", "sac_lsp", "2", "2,000", "1,500", "1,000"]
-    assert other.endswith("1.00 [1.00, 1.00]")
-    assert "note: bootstrap intervals of 2 seeds are too narrow; run 5 or more" in out
-    assert last == f"curves: {runs / 'report.png'}"
+    about, table, *_, last = out.split("\n\n")
+    assert " ".join(about.split()) == (
+        "score of a seed: mean return of all evaluation episodes in the last 10 % of its steps, or of the last 50 "
+        "since it began to learn, if these are more; sampled policy"
+    )
+    title, header, _, base, other = table.splitlines()
+    assert title == "lsp/RllabAnt-v0: scored: 4 episodes a seed, steps 1k to 2k"
+    assert header.split("  ")[0] == "run"
+    assert base.split()[:8] == ["sac_lsp", "2", "2k", "1.5k", "500", "500", "to", "500"]
+    assert other.endswith("2 v 2 seeds")
+    assert "note: below 5 seeds there is no interval and no test: run 5 or more" in out
+    assert "note: scored over fewer than 50 episodes: base0 (4), base1 (4), other0 (4), other1 (4)\n" in out
+    assert last == f"curves: {runs / 'report.png'}\n"
     assert (runs / "report.png").stat().st_size > 10_000
+
+
+def test_five_seeds_have_a_verdict(runs: Path, capsys: Any) -> None:
+    for seed in range(2, 5):
+        write_run(runs / f"base{seed}", [1.0, 1000.0 + seed], seed=seed)
+        write_run(runs / f"other{seed}", [1.0, 2000.0 + seed], seed=seed, agent="prioritized")
+    assert report.main([str(runs), "--no-plot"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "95 % t interval IQM 95 % bootstrap" in out
+    assert "P 1.00, p 0.0079" in out  # 2 of 252
+    assert "note: t interval: of the mean, for normal scores; bootstrap: of the IQM" in out
+    assert "note: P: chance that a seed is better than one of the first row; p: two-sided" in out
+    assert "no interval" not in out
+
+
+def test_wide(runs: Path, capsys: Any) -> None:
+    """Every column, and every seed."""
+    assert report.main([str(runs), "--no-plot", "--wide"]) == 0
+    out = capsys.readouterr().out
+    assert "steps/s" in out
+    assert "\n\nevery seed\n" in out
+    assert out.split("every seed")[1].split("\n")[4].split()[-1] == "base1"
+
+
+def test_rows_scored_over_different_steps(tmp_path: Path, capsys: Any) -> None:
+    """As one was evaluated less often: told, with the flag that scores all over the same."""
+    write_run(tmp_path / "often", [1.0] * 60)
+    write_run(tmp_path / "seldom", [1.0] * 30, at=range(2000, 62_000, 2000), agent="prioritized")
+    assert report.main([str(tmp_path), "--no-plot"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "note: lsp/RllabAnt-v0: runs of equal length are scored over different steps" in out
+    assert "--score-from=12000 scores all over the same" in out
+    assert report.main([str(tmp_path), "--no-plot", "--score-from=12_000"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("score of a seed: mean return of all evaluation episodes from step 12,000 on; sampled policy")
+    assert "over different steps" not in out
+
+
+def test_long_lists_of_runs_end(tmp_path: Path, capsys: Any) -> None:
+    for seed in range(12):
+        write_run(tmp_path / f"r{seed:02}", [1.0], seed=seed, steps=2000)
+    assert report.main([str(tmp_path), "--no-plot"]) == 0
+    assert ", r06 (2), r07 (2) and 4 more note:" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow
@@ -51,16 +100,19 @@ def test_real_run(tmp_path: Path, compiled_once: None, capsys: Any) -> None:  # 
     capsys.readouterr()
     assert report.main([str(folder), "--protocol=mode", "--csv", str(tmp_path / "t.csv")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "last 2 evaluations of 2 episodes each, mode policy" in lines[0]
-    assert lines[4].split()[:4] == ["lsp/RllabAnt-v0", "sac_lsp", "1", "40"]
-    assert "speed m/s" in lines[2]
+    assert lines[1].endswith("; mode policy")
+    assert lines[3] == "lsp/RllabAnt-v0: scored: 8 episodes a seed, steps 10 to 40"
+    assert lines[6].split()[:3] == ["sac_lsp", "1", "40"]
+    assert "speed m/s" in lines[4]
     assert (folder / "plots" / "curve.png").exists()
     assert (tmp_path / "t.csv").read_text().startswith("env,label,seeds,")
 
 
 def test_markdown_without_plot(runs: Path, capsys: Any) -> None:
     assert report.main([str(runs), "--markdown", "--no-plot"]) == 0
-    assert capsys.readouterr().out.splitlines()[2].startswith("| environment ")
+    title, names = capsys.readouterr().out.split("\n\n")[1:3]
+    assert title == "**lsp/RllabAnt-v0**"
+    assert names.startswith("| run ")
     assert not (runs / "report.png").exists()
 
 
@@ -68,7 +120,7 @@ def test_until(runs: Path, capsys: Any) -> None:
     """Runs of unequal length are compared at equal steps."""
     write_run(runs / "long", [1.0, 1.0, 9.0], seed=2, steps=4000)
     assert report.main([str(runs), "--no-plot"]) == 0
-    assert "note: not finished: long; --until=STEP compares at equal steps" in capsys.readouterr().out
+    assert "note: * not finished: long; --until=STEP compares at equal steps" in capsys.readouterr().out
     assert report.main([str(runs), "--no-plot", "--until=1_000"]) == 0
     out = capsys.readouterr().out
     assert "not finished" not in out
@@ -101,6 +153,7 @@ def test_compare_with_published(tmp_path: Path, capsys: Any) -> None:
         (["RUNS", "--protocl=mode"], "unrecognized arguments: --protocl=mode; see --help"),
         (["RUNS", "--protocol=best"], "invalid choice: 'best'"),
         (["RUNS", "--until=soon"], "invalid int value: 'soon'"),
+        (["RUNS", "--score-from=2_001"], "--score-from=2001 is after the last evaluation of"),
         (["RUNS", "--out=curve.jpeg2"], "--out=curve.jpeg2: must end in .png, .svg, .pdf"),
         (["RUNS/none"], "none is not a run: there is no such folder"),
         (["RUNS/base0", "--protocol=mode"], "base0 was not evaluated with --protocol=mode, only with: sampled"),
@@ -186,4 +239,4 @@ def test_growth_is_explained(tmp_path: Path, capsys: Any) -> None:
     out = capsys.readouterr().out
     assert "  dip  after growth  " in out
     assert "note: dip: return before growth minus the lowest in the first 100,000 steps after it" in out
-    assert "last 1 evaluation of" in out
+    assert "scored: 2 episodes a seed, steps 3k to 3k" in out

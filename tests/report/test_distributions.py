@@ -24,6 +24,30 @@ def test_returns_count_the_entropy_terms_that_targets_count(rng: np.random.Gener
             assert followed[t] == pytest.approx(plain - entropy)
 
 
+def played(peaks: np.ndarray) -> distributions.Played:
+    """Distributions on three atoms, 10 apart, whose highest probability is `peaks` [T]."""
+    atoms = np.array([0.0, 10.0, 20.0])
+    probs = np.stack([(1 - peaks) / 2, peaks, (1 - peaks) / 2], axis=-1)
+    return distributions.Played("Env-v0", 5_000, atoms, probs, probs @ atoms, np.linspace(3, 12, len(peaks)), True)
+
+
+def test_thin_distributions_are_visible_beside_certain_ones(tmp_path: Path) -> None:
+    """One step in five is certain; all others get the full shade, and not some of it. The legend hides nothing."""
+    episode = played(np.where(np.arange(50) % 5 == 0, 1.0, 0.6))
+    figure = distributions.draw(episode)
+    axes, bar = figure.axes
+    (shades,) = axes.collections
+    assert shades.get_clim() == (0, pytest.approx(0.6 / 10)), "the middle atom stands for 10 of return"
+    assert bar.get_ylabel() == "probability density of the return"
+    assert axes.get_legend() is None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["predicted mean", "return that followed"]
+    mean, followed = axes.get_lines()
+    np.testing.assert_array_equal(mean.get_ydata(), episode.means)
+    np.testing.assert_array_equal(followed.get_ydata(), episode.returns)
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().y1 <= axes.get_window_extent().y0
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_a_picture_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from lsp.config import ConfigError
 from lsp.report.runs import read, read_all
 from lsp.storage import metrics
+from lsp.storage.metrics import JsonLines
 from tests.support.folders import write_run
 
 
@@ -36,12 +37,75 @@ def test_protocol_and_until(tmp_path: Path) -> None:
         read(folder, "sampled", until=900)
 
 
-@pytest.mark.parametrize(("count", "window"), [(1, 1), (2, 1), (5, 3), (12, 6), (20, 10), (21, 10), (400, 10)])
-def test_final_window(tmp_path: Path, count: int, window: int) -> None:
-    """The last ten evaluations, and none of the first half of the run."""
+@pytest.mark.parametrize(("count", "window"), [(1, 1), (20, 20), (25, 25), (26, 25), (250, 25), (400, 40)])
+def test_score_is_of_the_last_tenth_but_of_fifty_episodes(tmp_path: Path, count: int, window: int) -> None:
+    """Evaluations have two episodes here: 25 of them are enough."""
     run = read(write_run(tmp_path / "a", [float(i) for i in range(count)]), "sampled")
-    assert run.window == window
-    assert run.final(run.returns) == pytest.approx(np.mean(range(count - window, count)))
+    assert run.window == (1000 * (count - window + 1), 1000 * count, 2 * window)
+    assert run.score == pytest.approx(np.mean(range(count - window, count)))
+    assert run.final(run.returns) == run.score
+
+
+def test_every_episode_counts_the_same(tmp_path: Path) -> None:
+    """Where one evaluation has more of them than another."""
+    folder = write_run(tmp_path / "a", [0.0, 0.0])
+    first, second = metrics.read(folder / "eval.jsonl")
+    lines = [first, second | {"returns": [3.0] * 4, "terminated": [True] * 4}]
+    (folder / "eval.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = read(folder, "sampled")
+    assert run.score == np.mean([-1, 1, 3, 3, 3, 3])
+    assert run.final(run.terminated) == np.mean([1, 0, 1, 1, 1, 1])
+    assert run.episodes == 4
+
+
+def test_a_diverged_evaluation_is_a_diverged_score(tmp_path: Path) -> None:
+    run = read(write_run(tmp_path / "a", [1.0, float("nan"), 2.0]), "sampled")
+    assert np.isnan(run.score)
+
+
+def test_a_run_cut_and_resumed_scores_the_same(tmp_path: Path) -> None:
+    """Resumed, it appends to what the first session wrote; a line torn by a kill is cut off by whoever appends."""
+    whole = write_run(tmp_path / "whole", [float(i) for i in range(100)])
+    cut = write_run(tmp_path / "cut", [float(i) for i in range(60)], steps=100_000)
+    assert read(cut, "sampled").unfinished
+    for name in ("eval.jsonl", "metrics.jsonl"):
+        rest = (whole / name).read_bytes()[(cut / name).stat().st_size :]
+        with (cut / name).open("ab") as stream:
+            stream.write(b'{"step":61000,"prot')
+        JsonLines(cut / name).close()
+        with (cut / name).open("ab") as stream:
+            stream.write(rest)
+    one, other = read(whole, "sampled"), read(cut, "sampled")
+    assert one.window == other.window == (76_000, 100_000, 50)
+    assert one.score == other.score == np.mean(range(75, 100))
+    assert not other.unfinished
+
+
+def test_until_scores_as_a_run_that_ends_there(tmp_path: Path) -> None:
+    long = write_run(tmp_path / "long", [float(i) for i in range(400)])
+    short = write_run(tmp_path / "short", [float(i) for i in range(300)])
+    assert read(long, "sampled", until=300_999).window == read(short, "sampled").window == (271_000, 300_000, 60)
+
+
+def test_unfinished(tmp_path: Path) -> None:
+    """By the last that was written of a run, evaluated or not; with `until`, where it has not come so far."""
+    folder = write_run(tmp_path / "a", [1.0] * 3, steps=4500)
+    assert read(folder, "sampled").unfinished
+    assert [read(folder, "sampled", until=until).unfinished for until in (1500, 3000, 3500)] == [False, False, True]
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step":4500,"seconds":9.0}\n')
+    assert not read(folder, "sampled").unfinished
+
+
+def test_motionless(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", [1.0, 2.0])
+    assert np.isnan(read(folder, "sampled").motionless).all()
+    lines = metrics.read(folder / "eval.jsonl")
+    text = [json.dumps(line | {"motionless": [0.25, share]}) for line, share in zip(lines, (0.75, 0.5), strict=True)]
+    (folder / "eval.jsonl").write_text("\n".join(text) + "\n")
+    run = read(folder, "sampled")
+    np.testing.assert_array_equal(run.motionless, [0.5, 0.375])
+    assert run.final(run.motionless) == 0.4375
 
 
 def test_run_in_progress(tmp_path: Path) -> None:
@@ -103,15 +167,15 @@ def test_a_folder_of_single_runs_and_of_many_seeds(tmp_path: Path) -> None:
     [
         ([10, 20, 20, 30, 40], [3, 4]),  # neither the layer below, nor what was not trained
         ([10, 20, 30, 30, 60, 70], [4, 5]),
-        ([10, 20, 30, 30], [1, 2]),  # growth, and no training since: the layer below
+        ([10, 20, 30, 30], [0, 1, 2]),  # growth, and no training since: the layer below
         ([10, 10, 20, 20, 20, 25], [5]),
-        ([0, 10, 20], [2]),
+        ([0, 10, 20], [0, 1, 2]),
     ],
 )
 def test_final_window_of_layers(tmp_path: Path, at: list[int], counted: list[int]) -> None:
     run = read(write_run(tmp_path / "a", [2.0**i for i in range(len(at))], at=at), "sampled")
-    assert run.window == len(counted)
-    assert run.final(run.returns) == np.mean([2.0**i for i in counted])
+    assert (run.window.first, run.window.episodes) == (at[counted[0]], 2 * len(counted))
+    assert run.score == np.mean([2.0**i for i in counted])
     assert run.growths.tolist() == sorted({step for step in at if at.count(step) > 1})
 
 
@@ -226,6 +290,6 @@ def test_what_only_some_episodes_say(tmp_path: Path) -> None:
     run = read(folder, "sampled")
     np.testing.assert_allclose(run.successes, [np.nan, 2 / 3, np.nan, 1.0])
     np.testing.assert_allclose(run.speeds, 0.5)
-    assert run.final(run.successes) == 1.0
+    assert run.final(run.successes) == pytest.approx(5 / 6)
     assert run.final(run.speeds) == 0.5
     assert np.isnan(run.final(np.full(4, np.nan)))

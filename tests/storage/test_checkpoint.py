@@ -296,3 +296,14 @@ def test_prune_leaves_a_damaged_milestone_to_its_reader(tmp_path: Path) -> None:
     (tmp_path / "100/manifest.json").write_text("{")
     checkpoint.prune(tmp_path, keep=1, milestone=100)
     refused(lambda: checkpoint.load(tmp_path / "100"), "damaged")
+
+
+def test_some_of_the_host_s_values_can_be_peeked_at(tmp_path: Path) -> None:
+    """Without a look at any array, so that a file that is gone does not matter."""
+    told = {"due": ["metrics"], "left": 0, "rate": math.inf, "array": np.zeros(2)}
+    path = checkpoint.save(tmp_path, 5, {"learner": learner()}, told)
+    for file in path.rglob("*.npy"):
+        file.unlink()
+    assert checkpoint.peek(path, "due", "rate", "other") == {"due": ["metrics"], "rate": math.inf}
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        checkpoint.peek(tmp_path / "6", "due")

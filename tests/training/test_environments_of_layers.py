@@ -47,7 +47,10 @@ def test_an_environment_that_changes_the_working_folder(tmp_path: Path, monkeypa
         return run.main(arguments)
 
     assert do(*typed) == 0
-    assert capfd.readouterr().out == "lsp: finished: runs/a\n"
+    out, err = capfd.readouterr()
+    assert out.startswith("lsp: finished: runs/a\n")
+    assert "python -m lsp.report runs/a  #" in out
+    assert "folder       runs/a\n" in err
     assert do("--resume=runs/a/", "--steps=70") == 0
     assert do(*[*typed, "--name=b", "--from-layers=runs/a"]) == 0
     assert do(*[*typed, "--name=c", "--runs-dir=~/other/"]) == 0

@@ -1,6 +1,7 @@
 """Evaluation: what each protocol feeds the policy, and returns that equal those of a plain loop."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -114,8 +115,22 @@ def test_episodes_end_by_themselves(key: jax.Array) -> None:
     assert record["returns"] == [0.5 * length for length in SEEDS]
     assert record["return"] == pytest.approx(0.5 * np.mean(SEEDS))
     assert record["info/speed"] == [2.0, 2.0, 2.0]
+    assert record["motionless"] == [0.0, 0.0, 0.0]
     assert record["seeds"] == SEEDS
     assert record["evaluation_seconds"] > 0
+
+
+@pytest.mark.parametrize(("force", "share"), [(0.0, 1.0), (0.5, 0.0)])
+def test_motionless_steps(force: float, share: float, key: jax.Array) -> None:
+    """At rest under no force, under a steady one not; and nothing is truncated for it."""
+
+    def push(params: Array, observation: Array, latent: Array) -> ActionSample:
+        return ActionSample(latent + force, latent)
+
+    evaluator = evaluator_of(push, partial(envs.make, "lsp/PointMass-v0", max_episode_steps=120))
+    (record,) = evaluator(jnp.zeros(()), key)
+    evaluator.close()
+    assert (record["lengths"], record["motionless"]) == ([120] * 3, [share] * 3)
 
 
 def test_an_episode_without_end_is_cut(key: jax.Array) -> None:

@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lsp import presets
-from lsp.config import Config, ConfigError, to_dict, validate
+from lsp.config import LATER, Config, ConfigError, to_dict, validate
 from lsp.storage import checkpoint, run_folder
 from lsp.training import resuming
 
@@ -50,6 +51,17 @@ def test_a_configuration_edited_by_hand_is_refused(tmp_path: Path) -> None:
     resuming.require_same(tmp_path, dataclasses.replace(config, log_every=7), host)
     with pytest.raises(ConfigError, match=r"config.json has --gamma=0.5, its checkpoint was saved with 0.99: put that"):
         resuming.require_same(tmp_path, dataclasses.replace(config, gamma=0.5), host)
+
+
+def test_a_checkpoint_of_an_earlier_version(tmp_path: Path) -> None:
+    """It lacks fields that came later: it ran under the values that leave everything as it was."""
+    config = validate(presets())
+    host = host_state(config, 0, 10)
+    for name in LATER:
+        del host["config"][name]
+    resuming.require_same(tmp_path, config, host)
+    with pytest.raises(ConfigError, match=r"--truncate-stuck=200, its checkpoint was saved with 0: put that"):
+        resuming.require_same(tmp_path, dataclasses.replace(config, truncate_stuck=200), host)
 
 
 def layered(*layer_steps: int, identity: bool = True) -> Config:
@@ -95,3 +107,45 @@ def test_lines_are_cut_back_and_a_shorter_file_is_an_error(tmp_path: Path) -> No
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
     with pytest.raises(checkpoint.CheckpointError, match=r"metrics.jsonl"):
         resuming.drop_lines(tmp_path, {"metrics": 24})
+
+
+def finished_run(folder: Path, step: int = 120, **host: Any) -> resuming.Resumable:
+    """What is found of a run of 100 steps, the last of several executors at once, that has a checkpoint at `step`."""
+    write(folder, steps=100)
+    told = {"due": [], "warm_up_left": 0, "stage": {"number": 0, "layers": [{}]}, "clock": np.zeros(3)}
+    checkpoint.save(folder / "checkpoints", step, {"learner": np.zeros(2)}, told | host)
+    return resuming.find(folder, {})
+
+
+def test_a_run_is_finished_when_nothing_is_left(tmp_path: Path) -> None:
+    found = finished_run(tmp_path)
+    assert not found.finished  # its layers are still to be written
+    for depth in (0, 1):
+        checkpoint.save(tmp_path / "layers", depth, {"layer": np.zeros(2)}, {})
+        assert found.finished == (depth == 1)  # it lies on another one
+
+
+@pytest.mark.parametrize(("step", "host"), [(99, {}), (120, {"due": ["evaluation"]}), (120, {"warm_up_left": 3})])
+def test_a_run_with_something_left_is_not_finished(step: int, host: dict[str, Any], tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "layers", 1, {"layer": np.zeros(2)}, {})
+    assert not finished_run(tmp_path, step, **host).finished
+
+
+def test_seeds_are_finished_together(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        folder = resuming.folder_of(tmp_path, seed)
+        finished_run(folder, due=["evaluation"] * seed)
+        write(folder, steps=100, seed=seed)
+        checkpoint.save(folder / "layers", 1, {"layer": np.zeros(2)}, {})
+    assert not resuming.find(tmp_path, {}).finished
+    document = run_folder.read_document(tmp_path / "seed_1")
+    run_folder.write_document(tmp_path / "seed_1", document | {"failed": "diverged"})
+    assert resuming.find(tmp_path, {}).finished
+
+
+def test_fewer_steps_than_a_run_has_made_are_refused(tmp_path: Path) -> None:
+    finished_run(tmp_path)
+    assert resuming.find(tmp_path, {"steps": 100}).step == 120  # as it was, and as grids say it
+    assert resuming.find(tmp_path, {"steps": 130}).config.steps == 130
+    with pytest.raises(ConfigError, match=r"^--steps=90: the run stands at step 120; to go further, more, such as --s"):
+        resuming.find(tmp_path, {"steps": 90})

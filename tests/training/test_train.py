@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsp import run
+from lsp import cli, run
 from lsp.storage import checkpoint, metrics
 from lsp.storage.metrics import JsonLines
-from lsp.training import train
+from lsp.training import session, train
 from lsp.training.evaluate import Evaluator
 from lsp.training.loop import Loop
+from lsp.training.progress import COMPILING
 from tests.support.runs import Puppet, newest, signal_in_evaluation, stop_in_evaluation
 from tests.support.toy_runs import assert_same, toy_agents, toy_command  # noqa: F401  # a fixture
 
@@ -58,6 +59,21 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, toy_agents: None) -> Path:  
     return folder
 
 
+def test_what_a_run_says(tmp_path: Path, capfd: Any) -> None:
+    """First what it trains, then that it compiles, once each; silence where that is asked for."""
+    assert run.main(toy_command(tmp_path / "loud", **WHOLE)) == 0
+    lines = capfd.readouterr().err.splitlines()
+    labels = [line.split()[0] for line in lines]
+    assert labels[:7] == ["agent", "environment", "training", "replay", "folder", "expect", "compiling:"]
+    assert lines.count(f"  {COMPILING}") == 1
+    assert "steps/s" not in "".join(lines[: lines.index(f"  {COMPILING}")])
+    command = cli.parse(toy_command(tmp_path / "quiet", **WHOLE))
+    with open(os.devnull, "w") as nowhere:
+        assert session.start(command.config, tmp_path / "quiet", stream=nowhere).finished
+    assert capfd.readouterr() == ("", "")
+    assert_same(tmp_path / "loud", tmp_path / "quiet")
+
+
 # At steps 60, 120 and 160, under two protocols.
 @pytest.mark.parametrize("number", [0, 3, 5])
 def test_stopped_in_an_evaluation(number: int, straight: Path, tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
@@ -87,13 +103,13 @@ def closed_pipe() -> Any:
 
 
 def test_a_reader_that_leaves(straight: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    """The first line that nobody reads is that of the evaluation at step 60."""
+    """The first line that training writes, and nobody reads, is that of compiling, which begins at step 54."""
     folder = tmp_path / "unread"
     with monkeypatch.context() as patch, closed_pipe() as stdout, closed_pipe() as stderr:
         patch.setattr(sys, "stdout", stdout)
         patch.setattr(sys, "stderr", stderr)
         assert run.main(toy_command(folder, **WHOLE)) == 130
-    assert newest(folder).name == "60"
+    assert newest(folder).name == "54"
     assert run.main([f"--resume={folder}"]) == 0
     assert_same(straight, folder)
 
