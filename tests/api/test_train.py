@@ -25,7 +25,7 @@ def train(folder: Path, env: Any, **fields: Any) -> lsp.Run:
 
 def test_the_same_as_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(tmp_path / "ours", "lsp/PointMass-v0", seed=3)
-    assert "lsp/PointMass-v0: observation of 4 numbers" in capsys.readouterr().err
+    assert "lsp/PointMass-v0" in capsys.readouterr().err
     arguments = toy_command(tmp_path / "theirs", seed=3)
     assert command_line.main([*arguments, *(f"--{name}={value}" for name, value in WHOLE.items())]) == 0
     assert_same(run.folder, tmp_path / "theirs")
