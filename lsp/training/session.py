@@ -206,7 +206,7 @@ def resume(
       EnvironmentFault: of an environment that cannot even start.
     """
     found = resuming.find(folder, overrides)
-    if found.finished:
+    if found.finished and not overrides.keys() & resuming.AHEAD:  # another layer may be what is to come
         _say(announce.finished(found.config, announce.typed(folder), found.step), stream)
         return Ending(True, [])
     loaded = checkpoint.load(next(iter(found.folders.values())) / "checkpoints" / str(found.step))
