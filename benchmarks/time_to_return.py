@@ -34,13 +34,13 @@ from typing import Any, NamedTuple
 
 import sbx_sac
 from common import announce, parser
-from time_to_return_results import draw, table
+from time_to_return_results import PROTOCOLS, draw, table
 
 from lsp.grid.local import ending_with_parent
 
+ROOT = Path(__file__).parents[1]
 POLL = 1.0  # seconds between two looks at how far a run is
 ENOUGH = 10**9  # environment steps that no run takes
-PROTOCOLS = ("sampled", "mode")
 INTERRUPTED = 130  # status of a run of ours that was asked to end
 
 
@@ -131,12 +131,14 @@ def complete(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     """Train it to its end. Returns a line of the results; raises RuntimeError where it fails."""
     shutil.rmtree(run.folder, ignore_errors=True)
     run.log.parent.mkdir(parents=True, exist_ok=True)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    surroundings = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]  # the same lsp on all sides
+    surroundings["PYTHONPATH"] = os.pathsep.join(paths)
     line = ending_with_parent(command(run, options))
     used, began = processor_seconds(), time.perf_counter()
     with (
         run.log.open("w") as log,
-        subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=os.environ | threads) as process,
+        subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=surroundings) as process,
     ):
         try:
             wait(process, lambda: not run.system.envs and over(ours(run.folder), options))
@@ -230,7 +232,7 @@ def parse() -> argparse.Namespace:
     options.add_argument("--capacity", type=int, default=1_000_000, help="transitions in replay")
     options.add_argument("--learning-starts", type=int, default=5_000, help="environment steps before the first update")
     options.add_argument("--flags", default="", help="more flags of lsp.run, for all of ours, in one text")
-    options.add_argument("--peer-python", default=sys.executable, help="interpreter that has SBX and lsp")
+    options.add_argument("--peer-python", default=sys.executable, help="interpreter that has SBX, and what lsp needs")
     arguments = options.parse_args()
     needed = any(SYSTEMS[name].envs for name in arguments.systems)
     probe = [arguments.peer_python, "-c", "import sbx"]

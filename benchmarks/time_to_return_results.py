@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 Result = Mapping[str, Any]  # a run: system, seed, startup, core, points
+PROTOCOLS = {"sampled": "sampled actions", "mode": "without noise"}
 NAMES = {
     "distributed_prioritized": "lsp, distributed_prioritized",
     "sac_lsp": "lsp, sac_lsp",
@@ -87,31 +88,25 @@ def draw(results: Sequence[Result], targets: Sequence[float], path: Path) -> Non
     """Return against minutes, a panel a protocol: every seed thin, the median over seeds thick."""
     from matplotlib.figure import Figure
 
-    from lsp.report.curves import COLORS, GRAY, save
+    from lsp.report.looks import GRAY, add_legend, dress, look, save
 
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for panel, protocol in zip(panels, ("sampled", "mode"), strict=True):
+    panels, systems = figure.subplots(1, 2, sharey=True), by_system(results)
+    for panel, (protocol, title) in zip(panels, PROTOCOLS.items(), strict=True):
         for target in targets:
             panel.axhline(target, color=GRAY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-        for color, (name, runs) in zip(COLORS, by_system(results).items(), strict=False):
+        for number, runs in enumerate(systems.values()):
+            color, _ = look(number)
             for result in runs if len(runs) > 1 else ():
                 panel.plot(*curve(result, protocol), color=color, linewidth=0.6, alpha=0.45)
             minutes, center = median_curve(runs, protocol)
             marker = "o" if len(minutes) == 1 else None
-            panel.plot(minutes, center, color=color, linewidth=2.2, marker=marker, label=NAMES.get(name, name))
-        panel.set_title({"sampled": "sampled actions", "mode": "without noise"}[protocol], fontsize=11)
-        panel.set_xlabel("minutes on one core")
+            panel.plot(minutes, center, color=color, linewidth=2.2, marker=marker)
+        dress(panel, title, "minutes on one core", "return on the study's ant" if panel is panels[0] else "")
         panel.set_xlim(left=0)
-        panel.yaxis.set_major_formatter("{x:,.10g}")
-        panel.grid(color="#DDDDDD", linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("return on the study's ant")
     seeds = len({result["seed"] for result in results})
     title = f"thick: median over seeds; thin: each of {seeds} seeds" if seeds > 1 else "one seed"
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=2, frameon=False, fontsize=9.5)
+    add_legend(figure, [NAMES.get(name, name) for name in systems], len(panels), title)
     save(figure, path)
 
 
