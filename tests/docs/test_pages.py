@@ -15,7 +15,7 @@ from lsp import cli
 from lsp.config import Config, schema
 
 ROOT = Path(__file__).parents[2]
-FOR_AUTHORS = ("incoming", "figures")  # folders whose pages are no part of the site
+FOR_AUTHORS = ("figures",)  # folders whose pages are no part of the site
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name not in FOR_AUTHORS)
 OTHERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "runs/README.md", "docs/figures/README.md")]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
