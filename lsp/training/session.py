@@ -95,9 +95,6 @@ class Session:
         memory.check(config, spec, len(folders))
         self._subject = announce.Subject(config, spec, self._shown, () if self._alone else tuple(folders))
         self._notes = announce.notes(notes)
-        if new:
-            said = announce.header(self._subject, memory.replay_bytes(config, spec))
-            _say([*said, *self._notes, announce.COMPILING], self._stream)
         recipe = stage.recipe(config, spec)
         self.loop = LOOPS[config.executors.mode](Device(recipe, spec, list(folders)))
         self._evaluator.evaluate(recipe.agent)
@@ -113,6 +110,9 @@ class Session:
             self.runs.append(Run(of_seed, folder, host, stage, self.loop, self._evaluator))
         if evaluates:
             self._evaluator.prepare()
+        if new:  # only now, for what cannot run says why and nothing else
+            said = announce.header(self._subject, memory.replay_bytes(config, spec))
+            _say([*said, *self._notes, announce.COMPILING], self._stream)
 
     def _make_evaluator(self) -> Evaluator:
         def make_env() -> envs.BoxEnv:

@@ -26,6 +26,7 @@ MODULES += ("lsp.replay", "lsp.replay.sum_tree", "lsp.envs")
 # Flags of other commands than `lsp.run`, and of other libraries in the page for those who come from them.
 FOREIGN = {"--help", "--name", "--csv", "--out", "--compare", "--markdown", "--protocol", "--distributions", "--step"}
 FOREIGN |= {"--wide", "--until", "--publish", "--jobs", "--project", "--score-from", "--picture", "--peer-python"}
+FOREIGN |= {"--x", "--y"}
 FOREIGN |= {"--latent-walk", "--cpus", "--address", "--head", "--port", "--num-cpus", "--inline", "--clock", "--only"}
 FOREIGN |= {"--rounds", "--calls", "--lock-step"}
 PLACEHOLDERS = {"--no-name", "--growth"}

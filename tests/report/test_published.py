@@ -78,9 +78,12 @@ def test_every_command_is_there_or_it_is_said_that_it_is_not() -> None:
         assert [each["step"] for each in listed] == sorted({each["step"] for each in listed}), name
 
 
-def test_folders_that_the_readme_names_exist() -> None:
-    names = {found.removeprefix("runs/published/") for found in MENTIONED.findall((ROOT / "README.md").read_text())}
-    assert len(names) > 8
+def test_folders_that_the_documents_name_exist() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    names = {found.removeprefix("runs/published/") for found in MENTIONED.findall(text)}
+    names |= set(re.findall(r"runs/published/([a-z][\w*\[\]-]*)(?=[ \n/`])", text))
+    assert len(names) > 20
     missing = [name for name in names for first in [name.split("`")[0]] if not list(PUBLISHED.glob(first))]
     assert missing == []
 
