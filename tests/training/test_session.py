@@ -122,7 +122,7 @@ def test_a_seed_that_fails_is_left_out(tmp_path: Path, monkeypatch: Any, capfd: 
     assert f"to continue from step 148: python -m lsp.run --resume={folder / 'seed_2'}" in err
     assert newest(folder / "seed_2").name == "148"
     assert_same_run(whole / "seed_3", folder / "seed_3")
-    monkeypatch.setattr(session, "_train", lambda found: [(each.config.seed, each.seed.step) for each in found.runs])
+    monkeypatch.setattr(session, "_train", lambda found, _: [(each.config.seed, each.seed.step) for each in found.runs])
     assert session.resume(folder, {}) == Ending(True, [])  # as far as it can be
     assert session.resume(folder, {"steps": 244}) == [(3, 240)]
     assert session.resume(folder / "seed_2", {}) == [(2, 148)]
