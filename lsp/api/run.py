@@ -15,7 +15,7 @@ from lsp.config import Config, ConfigError
 from lsp.envs.given import PREFIX, Given, lend, read
 from lsp.report.old_names import renamed
 from lsp.storage import metrics
-from lsp.storage.run_folder import parse_config, read_document
+from lsp.storage.run_folder import parse_config, read_document, seed_folder, seeds_of
 
 if TYPE_CHECKING:
     from lsp.training.callbacks import Callback
@@ -68,11 +68,10 @@ class Run:
     @property
     def seeds(self) -> "dict[int, Run]":
         """Each seed's run by its number; of a single run, itself."""
-        several = {path.parent for path in self._place.glob("seed_*/config.json") if not self._is_one}
+        several = seeds_of(self._place)
         if not several:
             return {int(self._fields["seed"]): self}
-        numbers = sorted(int(each.name.removeprefix("seed_")) for each in several)
-        return {number: Run(self.folder / f"seed_{number}", self._given) for number in numbers}
+        return {number: Run(seed_folder(self.folder, number), self._given) for number in several}
 
     @property
     def step(self) -> int:
@@ -280,7 +279,7 @@ class Run:
     @property
     def _is_one(self) -> bool:
         """Whether this is no folder of several seeds."""
-        return (self._place / "config.json").exists() or not any(self._place.glob("seed_*/config.json"))
+        return not seeds_of(self._place)
 
     @property
     def _fields(self) -> dict[str, Any]:
@@ -290,7 +289,7 @@ class Run:
     @property
     def _first(self) -> Path:
         """The folder whose configuration speaks for all."""
-        return self._place if self._is_one else min(path.parent for path in self._place.glob("seed_*/config.json"))
+        return next(iter(seeds_of(self._place).values()), self._place)
 
     def _require(self, single: bool = False) -> None:
         """Raise ConfigError where this is no run, or where it is several and must be a `single` one."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lsp.commands import FAULT, INTERRUPTED, PLATFORM_VARIABLES, without_platform
 from lsp.grid.plan import Grid, GridRun
 from lsp.storage import checkpoint
-from lsp.storage.run_folder import locked, read_document
+from lsp.storage.run_folder import locked, read_document, seeds_of
 
 PROBE = """
 import jax
@@ -77,8 +77,7 @@ class Standing(NamedTuple):
 def standing(folder: Path, run: GridRun) -> Standing:
     """How far a run of a grid in `folder` is. Raises ConfigError."""
     target = folder / run.name
-    of_seeds = [path.parent for path in target.glob("seed_*/config.json")]
-    present = [path for path in of_seeds or [target] if (path / "config.json").exists()]
+    present = [path for path in seeds_of(target).values() or [target] if (path / "config.json").exists()]
     alive = [path for path in present if "failed" not in read_document(path)]
     found = [checkpoint.steps(path / "checkpoints") for path in alive]
     done = bool(present) and all(_is_done(path, steps, run.steps) for path, steps in zip(alive, found, strict=True))

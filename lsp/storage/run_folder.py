@@ -12,6 +12,22 @@ from typing import Any
 from lsp.config import Config, ConfigError, from_dict, validate
 from lsp.config.schema import PROGRAM
 
+SEED = "seed_"
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """The folder of one seed in that of several."""
+    return folder / f"{SEED}{seed}"
+
+
+def seeds_of(folder: Path) -> dict[int, Path]:
+    """The folder of each seed that has begun, by its number, in order; empty where `folder` is not that of several."""
+    if (folder / "config.json").exists():
+        return {}
+    found = [path.parent for path in folder.glob(f"{SEED}*/config.json")]
+    numbers = {int(number): each for each in found if (number := each.name.removeprefix(SEED)).isdecimal()}
+    return dict(sorted(numbers.items()))
+
 
 def read_config(run_dir: Path) -> Config:
     """The configuration of a run directory. Raises ConfigError."""

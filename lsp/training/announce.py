@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from lsp.config import Config, stages
 from lsp.storage import metrics
-from lsp.storage.run_folder import read_document, resume_command
-from lsp.training import growth, resuming
+from lsp.storage.run_folder import read_document, resume_command, seed_folder, seeds_of
+from lsp.training import growth
 from lsp.training.device import updates_per_dispatch
 from lsp.training.evaluate import describe
 from lsp.training.progress import duration
@@ -80,13 +80,13 @@ def ending(folder: Path, shown: Path) -> list[str]:
       folder: of a run, or of several seeds; what it lacks is left out.
       shown: the same, as a person calls it.
     """
-    seeds = [f"seed_{seed}" for seed in _seeds_in(folder)] if resuming.has_seeds(folder) else []
-    runs = [folder / seed for seed in seeds] or [folder]
+    seeds = seeds_of(folder)
+    runs = list(seeds.values()) or [folder]
     lines = [f"  {line}" for line in _last_evaluation(runs, "seeds" if seeds else "episodes")]
     documents = [read_document(run) for run in runs if (run / "config.json").exists()]
     if seconds := max((document.get("seconds", 0.0) for document in documents), default=0.0):
         lines.append(f"  it took {duration(seconds)}")
-    one = shown / seeds[0] if seeds else shown
+    one = seed_folder(shown, min(seeds)) if seeds else shown
     commands = [("report", shown), ("video", one), ("export", one)]
     what = ("its numbers and curves", "a film of the policy", "the policy alone, for NumPy")
     typed = [f"python -m lsp.{name} {shlex.quote(str(path))}" for name, path in commands]
@@ -157,10 +157,6 @@ def _last_evaluation(runs: Sequence[Path], what: str) -> list[str]:
         returns = found[0]["returns"] if what == "episodes" else [record["return"] for record in found]
         lines.append(f"last evaluation, {describe(found[0], returns, what)}")
     return lines
-
-
-def _seeds_in(folder: Path) -> list[int]:
-    return sorted(int(path.parent.name.removeprefix("seed_")) for path in folder.glob("seed_*/config.json"))
 
 
 def _size(count: int) -> str:

@@ -11,7 +11,7 @@ from lsp.config import LATER, Config, ConfigError, stages, to_dict
 from lsp.config.schema import flag, to_text
 from lsp.storage import checkpoint, layer_files
 from lsp.storage.metrics import JsonLines
-from lsp.storage.run_folder import parse_config, read_document
+from lsp.storage.run_folder import parse_config, read_document, seeds_of
 
 RESUMABLE = {"steps", "log_every", "checkpoint_every", "milestone_every", "track"}
 RESUMABLE |= {f"evaluation.{name}" for name in ("every", "max_episode_steps")}
@@ -21,16 +21,6 @@ RESUMABLE |= {f"executors.{name}" for name in ("engine", "workers", "address", "
 
 AHEAD = {"layers", "layer_steps"} | {f"growth.{each.name}" for each in fields(stages.GrowthConfig)}
 """What may be changed as far as it says what comes later: the end of this layer and the next ones, how they begin."""
-
-
-def folder_of(folder: Path, seed: int) -> Path:
-    """The folder of one seed of several."""
-    return folder / f"seed_{seed}"
-
-
-def has_seeds(folder: Path) -> bool:
-    """Whether `folder` holds the runs of several seeds."""
-    return not (folder / "config.json").exists() and any(folder.glob("seed_*/config.json"))
 
 
 class Resumable(NamedTuple):
@@ -62,9 +52,8 @@ def find(folder: Path, overrides: Mapping[str, Any]) -> Resumable:
       ConfigError: not a run, nothing left of it, or a change that would make it another run.
       CheckpointError: no checkpoint that can be used.
     """
-    several = has_seeds(folder)
-    found = [path.parent for path in folder.glob("seed_*/config.json")] if several else [folder]
-    documents = {each: overridden(each, overrides) for each in found}
+    several = seeds_of(folder)
+    documents = {each: overridden(each, overrides) for each in several.values() or [folder]}
     alive = {each: document for each, document in documents.items() if not (several and "failed" in document)}
     if not alive:
         raise ConfigError(f"{folder}: every seed failed; there is nothing to resume but one of them, alone")

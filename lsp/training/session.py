@@ -22,7 +22,7 @@ from lsp.config import Config, ConfigError, to_dict, validate
 from lsp.envs import goal_probe
 from lsp.executors.factory import check_rewards
 from lsp.storage import checkpoint, provenance, sinks
-from lsp.storage.run_folder import locked, require_new, write_document
+from lsp.storage.run_folder import locked, require_new, seed_folder, write_document
 from lsp.training import announce, growth, memory, resuming
 from lsp.training.asynchronous import AsyncLoop
 from lsp.training.callbacks import Hooks
@@ -178,7 +178,7 @@ def start(
       EnvironmentFault: of an environment that cannot even start; nothing is written.
     """
     require_new(folder)
-    folders = {seed: resuming.folder_of(folder, seed) for seed in seeds} or {config.seed: folder}
+    folders = {seed: seed_folder(folder, seed) for seed in seeds} or {config.seed: folder}
     config = dataclasses.replace(config, seed=next(iter(folders)))
     with closing(Session(config, folders, not seeds, stream=stream)) as session:
         with _hint(session.config):

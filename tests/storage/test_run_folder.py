@@ -73,3 +73,18 @@ def test_where_a_run_can_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match=r"^cannot write to .*new: nothing may be written to "):
         run_folder.require_new(tmp_path / "new")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "full", "precious"]
+
+
+def test_seeds_of(tmp_path: Path) -> None:
+    """By number and not by name; what has not begun, is no number or lies in a run's own folder is left out."""
+    for seed in (10, 2):
+        folder = run_folder.seed_folder(tmp_path, seed)
+        folder.mkdir()
+        (folder / "config.json").touch()
+    for name in ("seed_3", "seed_x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "seed_x" / "config.json").touch()
+    assert list(run_folder.seeds_of(tmp_path).items()) == [(2, tmp_path / "seed_2"), (10, tmp_path / "seed_10")]
+    (tmp_path / "config.json").touch()
+    assert run_folder.seeds_of(tmp_path) == {}
+    assert run_folder.seeds_of(tmp_path / "nowhere") == {}

@@ -133,7 +133,7 @@ def test_a_run_with_something_left_is_not_finished(step: int, host: dict[str, An
 
 def test_seeds_are_finished_together(tmp_path: Path) -> None:
     for seed in (0, 1):
-        folder = resuming.folder_of(tmp_path, seed)
+        folder = run_folder.seed_folder(tmp_path, seed)
         finished_run(folder, due=["evaluation"] * seed)
         write(folder, steps=100, seed=seed)
         checkpoint.save(folder / "layers", 1, {"layer": np.zeros(2)}, {})
